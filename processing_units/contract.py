@@ -1,0 +1,295 @@
+"""What crosses the wire: between users and the portal, and between a cluster manager and its frontend.
+
+Imports nothing of ours. Every message names the protocol's version; a frontend refuses one it does not know (426) with
+the version it speaks.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PROTOCOL_VERSION = 1
+
+LEASE_SECONDS = 20.0
+HEARTBEAT_SECONDS = 5.0
+SWEEP_SECONDS = 5.0
+MAXIMUM_FAILURES = 3
+MAXIMUM_LOST_NODES = 10
+STAGING_KEPT_SECONDS = 24 * 3600.0
+
+
+class JobState(StrEnum):
+    """States of a job. QUEUED and RUNNING are open; the others are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+# The one table of allowed changes (from, to); a change is a conditional UPDATE on the state it comes from.
+ALLOWED_CHANGES: frozenset[tuple[JobState, JobState]] = frozenset(
+    {
+        (JobState.QUEUED, JobState.RUNNING),  # claimed
+        (JobState.QUEUED, JobState.CANCELLED),
+        (JobState.QUEUED, JobState.FAILED),  # nothing left that could run it
+        (JobState.RUNNING, JobState.DONE),  # committed
+        (JobState.RUNNING, JobState.QUEUED),  # lease expired, node lost, or a failure that is tried again
+        (JobState.RUNNING, JobState.FAILED),
+        (JobState.RUNNING, JobState.CANCELLED),
+    }
+)
+
+
+class FaultKind(StrEnum):
+    """Whose fault an end was. The first three are the recipes' own; the rest is said by the cluster manager."""
+
+    USAGE = "usage"
+    FATAL = "fatal"
+    TRANSIENT = "transient"
+    CRASHED = "crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    OUT_OF_TIME = "out_of_time"
+    STAGE_IN = "stage_in"
+    STAGE_OUT = "stage_out"
+    DISK_FULL = "disk_full"
+    NODE_LOST = "node_lost"
+    PREEMPTED = "preempted"
+
+
+class Message(BaseModel):
+    """Base of all messages: unknown fields are refused, so that a typing error is found at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# ---------------------------------------------------------------------------------------------- users and the portal
+
+
+class Submission(Message):
+    """What a user asks for: one recipe on chosen inputs.
+
+    ``inputs`` maps the roles of primary inputs (and of any calibration the user wants to name) to product ids; with
+    one primary role the empty role name ``""`` may be used and the kinds decide.
+    """
+
+    recipe: str
+    inputs: dict[str, list[int]]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    unit: str | None = None
+    privilege: int | None = Field(default=None, ge=1, le=5)
+    idempotency_key: str = Field(default="", max_length=100)
+    comment: str = Field(default="", max_length=500)
+
+
+class PlannedCalibration(Message):
+    """A calibration of a planned job: which one, and why it and not its rivals; or why there is none."""
+
+    role: str
+    kind: str
+    product: int | None = None
+    name: str = ""
+    reason: str
+    rivals: list[str] = Field(default_factory=list)
+
+
+class PlannedJob(Message):
+    """One parallel piece of a run, as a dry run shows it."""
+
+    label: str
+    inputs: dict[str, list[int]]
+    calibrations: list[PlannedCalibration] = Field(default_factory=list)
+    bytes: int = 0
+    problem: str = ""
+
+
+class Plan(Message):
+    """What a submission would do."""
+
+    recipe: str
+    version: str
+    parameters: dict[str, Any]
+    unit: str
+    unit_reason: str
+    jobs: list[PlannedJob]
+
+
+class JobStatus(Message):
+    """A job as users see it."""
+
+    number: int
+    label: str
+    state: JobState
+    reason: str = ""
+    attempt: int = 0
+    node: str = ""
+    progress: float = 0.0
+    seconds: float | None = None
+    products: list[int] = Field(default_factory=list)
+
+
+class RunStatus(Message):
+    """A run as users see it; its state is derived from its jobs."""
+
+    id: int
+    recipe: str
+    version: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    reason: str = ""
+    unit: str
+    unit_reason: str = ""
+    user: str
+    submitted: str
+    ended: str | None = None
+    counts: dict[JobState, int]
+    parameters: dict[str, Any]
+    comment: str = ""
+    jobs: list[JobStatus] = Field(default_factory=list)
+
+
+# ------------------------------------------------------------------------------- a cluster manager and its frontend
+
+
+class Limits(Message):
+    """Limits of one job; memory of the whole process group."""
+
+    memory_mib: int = Field(default=4096, ge=64)
+    wall_seconds: int = Field(default=3600, ge=1)
+    threads: int = Field(default=1, ge=1)
+
+
+class InputFile(Message):
+    """An input of a job: what it is, and where its bytes are."""
+
+    role: str
+    kind: str
+    product: int
+    name: str
+    sha256: str
+    size: int
+    url: str
+    attributes: dict[str, Any]
+
+
+class JobSpec(Message):
+    """All that a node needs to run one attempt of a job."""
+
+    protocol: int = PROTOCOL_VERSION
+    job: int
+    label: str
+    attempt: int
+    token: str
+    recipe: str
+    recipe_version: str
+    parameters: dict[str, Any]
+    quality_limits: dict[str, float] = Field(default_factory=dict)
+    inputs: list[InputFile]
+    code_digest: str = ""
+    limits: Limits = Field(default_factory=Limits)
+    staging_url: str
+
+
+class Claim(Message):
+    """A slot asks for a job."""
+
+    protocol: int = PROTOCOL_VERSION
+    cluster_manager: str
+    node: str
+    slot: int = 0
+    cached: list[str] = Field(default_factory=list, max_length=200, description="sha256 of files the node holds")
+
+
+class ClusterManagerUp(Message):
+    """A cluster manager reports that it is up."""
+
+    protocol: int = PROTOCOL_VERSION
+    cluster_manager: str
+    node: str
+    slots: int = Field(ge=1)
+    code_digest: str = ""
+
+
+class Welcome(Message):
+    """The frontend's answer to a cluster manager that is up: what it needs to know of its unit."""
+
+    protocol: int = PROTOCOL_VERSION
+    unit: str
+    broker_url: str
+    queue: str
+    lease_seconds: float = LEASE_SECONDS
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+
+
+class JobBeat(Message):
+    """What a heartbeat says of one job: where it is, and what its log has said since ``log_offset`` (bytes)."""
+
+    job: int
+    attempt: int
+    progress: float = Field(default=0.0, ge=0.0, le=1.0)
+    stage: str = Field(default="", max_length=100)
+    log_offset: int = Field(default=0, ge=0)
+    log: str = ""
+
+
+class Heartbeat(Message):
+    """One a cluster manager every 5 s: all its jobs."""
+
+    protocol: int = PROTOCOL_VERSION
+    cluster_manager: str
+    node: str
+    slots: int
+    busy: int
+    load: float = 0.0
+    jobs: list[JobBeat] = Field(default_factory=list)
+
+
+class HeartbeatReply(Message):
+    """What the frontend answers: jobs to kill (cancelled, or no longer this attempt's), and whether to drain."""
+
+    stop: list[tuple[int, int]] = Field(default_factory=list, description="(job, attempt) whose process is to be killed")
+    log_offsets: dict[int, int] = Field(default_factory=dict, description="job: bytes of its log that have arrived")
+    drain: bool = False
+
+
+class StagedProduct(Message):
+    """A product that lies in the attempt's staging, as the recipe described it in its result file."""
+
+    kind: str
+    name: str
+    sha256: str
+    size: int
+    attributes: dict[str, Any] = Field(default_factory=dict)
+    measurements: list[dict[str, Any]] = Field(default_factory=list)
+    quality_flags: int = 0
+    made_without: list[str] = Field(default_factory=list)
+
+
+class Commit(Message):
+    """An attempt is done. Answered 200 {"products": [ids]}, again 200 when it is repeated, 409 when it is too late."""
+
+    protocol: int = PROTOCOL_VERSION
+    job: int
+    attempt: int
+    products: list[StagedProduct]
+    left_out: list[dict[str, str]] = Field(default_factory=list)
+    seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    log_offset: int = 0
+    log: str = ""
+
+
+class Failure(Message):
+    """An attempt failed. Answered 200, or 409 when it is too late."""
+
+    protocol: int = PROTOCOL_VERSION
+    job: int
+    attempt: int
+    fault: FaultKind
+    message: str
+    hint: str = ""
+    log_offset: int = 0
+    log: str = ""
