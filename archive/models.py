@@ -1,0 +1,191 @@
+"""The archive's tables: products with their measurements and lineage, projects and people's contexts.
+
+A column's name is never a word that Oracle reserves and has at most 30 characters (checked in CI).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class Privilege(models.IntegerChoices):
+    """Who sees a product, as in Astro-WISE."""
+
+    MYDB = 1, "MyDB: its creator"
+    PROJECT = 2, "project: its members"
+    ALL_USERS = 3, "all users"
+    WORLD = 4, "world"
+    VO = 5, "Virtual Observatory"
+
+
+class Validity(models.IntegerChoices):
+    """A person's verdict on a product."""
+
+    BAD = 0, "bad"
+    GOOD = 1, "good"
+    PROPOSED = 2, "proposed"
+
+
+class Project(models.Model):
+    """A group of people who share products."""
+
+    name = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """Somebody's place in a project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    is_manager = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["project", "user"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project}"
+
+
+class Profile(models.Model):
+    """What a user may do (type) and the context in which they work now."""
+
+    class UserType(models.IntegerChoices):
+        """Astro-WISE's four kinds of users."""
+
+        STANDARD = 1, "standard recipes with the managers' settings"
+        CHOOSES = 2, "chooses units and parameters"
+        SHIPS_CODE = 3, "ships code of their own"
+        BRINGS_UNIT = 4, "brings a unit of their own"
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="profile")
+    user_type = models.PositiveSmallIntegerField(choices=UserType, default=UserType.CHOOSES)
+    project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, blank=True)
+    privilege = models.PositiveSmallIntegerField(choices=Privilege, default=Privilege.MYDB)
+
+    def __str__(self) -> str:
+        return f"profile of {self.user}"
+
+
+class Product(models.Model):
+    """A file in the data server and what is known of it: raw frames and all that recipes made.
+
+    ``kind`` is a name of ``recipes/kinds.py``. Times are UT. ``night`` is the date of the local noon that began it.
+    ``timestamp_start`` and ``timestamp_end`` bound the validity of a calibration.
+    """
+
+    kind = models.CharField(max_length=40)
+    name = models.CharField(max_length=200)
+    sha256 = models.CharField(max_length=64)
+    file_size = models.BigIntegerField()
+    instrument = models.CharField(max_length=60)
+    chip = models.CharField(max_length=40)
+    filter_name = models.CharField(max_length=40, blank=True)
+    readout_mode = models.CharField(max_length=60, default="default")
+    date_obs = models.DateTimeField(null=True, blank=True)
+    night = models.DateField(null=True, blank=True)
+    exposure_time = models.FloatField(null=True, blank=True)
+    object_name = models.CharField(max_length=100, blank=True)
+    ra = models.FloatField(null=True, blank=True)
+    dec = models.FloatField(null=True, blank=True)
+    healpix = models.BigIntegerField(null=True, blank=True)
+    attributes = models.JSONField(default=dict)
+    creator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="products")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True, blank=True, related_name="products")
+    privilege = models.PositiveSmallIntegerField(choices=Privilege, default=Privilege.MYDB)
+    is_valid = models.PositiveSmallIntegerField(choices=Validity, default=Validity.PROPOSED)
+    quality_flags = models.PositiveIntegerField(default=0)
+    timestamp_start = models.DateTimeField(null=True, blank=True)
+    timestamp_end = models.DateTimeField(null=True, blank=True)
+    created = models.DateTimeField(auto_now_add=True)
+    recipe = models.CharField(max_length=40, blank=True)
+    recipe_version = models.CharField(max_length=20, blank=True)
+    parameters = models.JSONField(default=dict)
+    code_digest = models.CharField(max_length=64, blank=True)
+    # The job that made it, by number: the archive knows nothing of jobs, the frontend looks the other way.
+    made_by_run = models.BigIntegerField(null=True, blank=True)
+    made_by_job = models.BigIntegerField(null=True, blank=True)
+    made_without = models.JSONField(default=list)
+
+    inputs = models.ManyToManyField(
+        "self", through="Lineage", through_fields=("product", "source"), symmetrical=False, related_name="made_from_it"
+    )
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["kind", "instrument", "chip", "filter_name", "timestamp_start", "timestamp_end"],
+                name="product_calibration",
+            ),
+            models.Index(fields=["instrument", "filter_name", "date_obs"], name="product_observed"),
+            models.Index(fields=["night", "kind"], name="product_night"),
+            models.Index(fields=["healpix"], name="product_healpix"),
+            models.Index(fields=["sha256"], name="product_sha256"),
+            models.Index(fields=["privilege", "project"], name="product_privilege"),
+            models.Index(fields=["creator", "created"], name="product_creator"),
+            models.Index(fields=["made_by_run"], name="product_run"),
+        ]
+        constraints: ClassVar = [
+            # A job commits once: the same job cannot register the same name twice, whatever the code above it does.
+            models.UniqueConstraint(fields=["made_by_job", "name"], name="product_once_a_job"),
+            # Ingesting twice adds nothing: one raw frame a content, creator and project.
+            models.UniqueConstraint(
+                fields=["sha256", "creator"], condition=Q(made_by_job__isnull=True), name="product_raw_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Measurement(models.Model):
+    """One QC value of a product with the limits it was held to."""
+
+    class Verdict(models.TextChoices):
+        """Whether the value lies within its limits."""
+
+        GOOD = "good"
+        BAD = "bad"
+        UNLIMITED = "unlimited"
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="measurements")
+    name = models.CharField(max_length=60)
+    measured = models.FloatField(null=True)
+    error = models.FloatField(null=True, blank=True)
+    unit = models.CharField(max_length=40, blank=True)
+    lower_limit = models.FloatField(null=True, blank=True)
+    upper_limit = models.FloatField(null=True, blank=True)
+    verdict = models.CharField(max_length=10, choices=Verdict, default=Verdict.UNLIMITED)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["name", "measured"], name="measurement_trend")]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["product", "name"], name="measurement_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.measured:g} {self.unit}"
+
+
+class Lineage(models.Model):
+    """One input of a product, with its role."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="lineage")
+    source = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="descendants")
+    role = models.CharField(max_length=40)
+    ordinal = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["role", "ordinal"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["product", "role", "ordinal"], name="lineage_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} as {self.role} of {self.product}"

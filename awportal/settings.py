@@ -1,0 +1,218 @@
+"""The one place where the environment is read. Every name begins with ``AWPORTAL_``; docs/managers.md lists them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from awportal.secret_files import secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _text(name: str, default: str = "") -> str:
+    return os.environ.get(f"AWPORTAL_{name}", default)
+
+
+def _flag(name: str, default: bool = False) -> bool:
+    text = _text(name, "yes" if default else "no").lower()
+    if text in {"1", "yes", "true", "on"}:
+        return True
+    if text in {"0", "no", "false", "off", ""}:
+        return False
+    raise ImproperlyConfigured(f"AWPORTAL_{name} is {text!r}; write yes or no")
+
+
+def _whole_number(name: str, default: int) -> int:
+    text = _text(name, str(default))
+    if not text.isdigit():
+        raise ImproperlyConfigured(f"AWPORTAL_{name} is {text!r}; write a whole number")
+    return int(text)
+
+
+def _seconds(name: str, default: float) -> float:
+    try:
+        return float(_text(name, str(default)))
+    except ValueError:
+        raise ImproperlyConfigured(f"AWPORTAL_{name} is {_text(name)!r}; write a number of seconds") from None
+
+
+def _database(url: str) -> dict[str, object]:
+    """Return Django's settings for a database's URL: sqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME, oracle://..."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": unquote(parts.path[1:]),
+            "OPTIONS": {
+                # One writer at a time, readers never wait; IMMEDIATE so that a transaction that will write queues at
+                # its beginning and does not fail in the middle.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 30,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;",
+            },
+        }
+    engines = {"postgresql": "django.db.backends.postgresql", "oracle": "django.db.backends.oracle"}
+    if parts.scheme not in engines:
+        raise ImproperlyConfigured(
+            f"AWPORTAL_DATABASE_URL begins with {parts.scheme!r}; write sqlite:///PATH, postgresql://... or oracle://..."
+        )
+    database: dict[str, object] = {
+        "ENGINE": engines[parts.scheme],
+        "NAME": unquote(parts.path[1:]),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "CONN_HEALTH_CHECKS": True,
+    }
+    if parts.scheme == "postgresql":
+        # A pool, because a portal thread would otherwise open a connection a request.
+        database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 20}, **dict(parse_qsl(parts.query))}
+        if not database["HOST"]:
+            database["HOST"] = dict(parse_qsl(parts.query)).get("host", "")
+    return database
+
+
+HOME = Path(_text("HOME", str(BASE_DIR / "var"))).resolve()
+SECRETS = HOME / "secrets"
+DATA_ROOT = Path(_text("DATA_ROOT", str(HOME / "data")))
+PREVIEW_ROOT = HOME / "previews"
+
+SECRET_KEY = secret(SECRETS / "django")
+DATA_KEY = secret(SECRETS / "data-server").encode()
+DEBUG = _flag("DEBUG")
+
+BASE_URL = _text("BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+# Where browsers, nodes and the command line reach the data server; by default it is part of the portal.
+DATA_URL = _text("DATA_URL", f"{BASE_URL}/data").rstrip("/")
+BROKER_URL = _text("BROKER_URL", "redis://127.0.0.1:6379/0")
+MAX_UPLOAD_BYTES = _whole_number("MAX_UPLOAD_MIB", 2048) * 1024 * 1024
+LEASE_SECONDS = _seconds("LEASE_SECONDS", 20.0)
+HEARTBEAT_SECONDS = _seconds("HEARTBEAT_SECONDS", 5.0)
+SWEEP_SECONDS = _seconds("SWEEP_SECONDS", 5.0)
+# After a gap of its own longer than a lease a frontend reaps nothing for this long, so that nodes which waited keep their work.
+GRACE_SECONDS = _seconds("GRACE_SECONDS", 30.0)
+
+_secure = BASE_URL.startswith("https://")
+_host = urlsplit(BASE_URL).hostname or "127.0.0.1"
+ALLOWED_HOSTS = [host for host in _text("ALLOWED_HOSTS", f"{_host},127.0.0.1,localhost").split(",") if host]
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if _secure else []
+if _secure:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_NAME = "awportal_session"
+CSRF_COOKIE_NAME = "awportal_csrf"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "font-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "axes",
+    "csp",
+    "archive",
+    "processing_units.frontend",
+    "awportal",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "awportal.urls"
+WSGI_APPLICATION = "awportal.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "awportal" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": _database(_text("DATABASE_URL", f"sqlite:///{HOME / 'awportal.sqlite3'}"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_VERBOSE = False
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = HOME / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+FILE_UPLOAD_TEMP_DIR = _text("UPLOAD_TMP") or None
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 2_000
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": _text("LOG_LEVEL", "INFO")},
+    "loggers": {"axes": {"level": "WARNING"}},
+}

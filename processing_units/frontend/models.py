@@ -1,0 +1,190 @@
+"""Processing units, runs and jobs. The job row is the truth; a message is a hint."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from archive.models import Privilege, Product, Project
+from processing_units.contract import FaultKind, JobState
+
+
+def _choices(states: type[JobState] | type[FaultKind]) -> list[tuple[str, str]]:
+    return [(state.value, state.value.replace("_", " ")) for state in states]
+
+
+class ProcessingUnit(models.Model):
+    """A virtual processor with a name, an alias, a host and port.
+
+    An empty list of recipes or user types allows all. ``key_hash`` is the sha256 of the unit's key, which is kept in a file.
+    """
+
+    name = models.SlugField(max_length=40, unique=True)
+    alias = models.CharField(max_length=100, blank=True)
+    host = models.CharField(max_length=200, default="127.0.0.1")
+    port = models.PositiveIntegerField()
+    kind = models.CharField(max_length=20, default="local", help_text="how its backend brings cluster managers up")
+    key_hash = models.CharField(max_length=64)
+    accepting = models.BooleanField(default=True)
+    slots = models.PositiveIntegerField(default=1)
+    recipes_allowed = models.JSONField(default=list, blank=True)
+    user_types_allowed = models.JSONField(default=list, blank=True)
+    memory_mib = models.PositiveIntegerField(default=4096)
+    wall_seconds = models.PositiveIntegerField(default=3600)
+    data_server_url = models.CharField(max_length=200, blank=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    alive_at = models.DateTimeField(null=True, blank=True, help_text="when its frontend last said that it is alive")
+    alive_since = models.DateTimeField(null=True, blank=True, help_text="since when without a gap")
+
+    def __str__(self) -> str:
+        return self.alias or self.name
+
+
+class ClusterManagerRecord(models.Model):
+    """A cluster manager that reported to a unit's frontend."""
+
+    unit = models.ForeignKey(ProcessingUnit, on_delete=models.CASCADE, related_name="cluster_managers")
+    key = models.CharField(max_length=80)
+    node = models.CharField(max_length=120)
+    slots = models.PositiveIntegerField()
+    busy = models.PositiveIntegerField(default=0)
+    load = models.FloatField(default=0.0)
+    up_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    down_at = models.DateTimeField(null=True, blank=True)
+    drain = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["unit", "key"], name="cluster_manager_once")]
+
+    def __str__(self) -> str:
+        return f"{self.key} on {self.node}"
+
+
+class Run(models.Model):
+    """One submission of a recipe; its state is derived from its jobs."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs")
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True, blank=True)
+    privilege = models.PositiveSmallIntegerField(choices=Privilege, default=Privilege.MYDB)
+    recipe = models.CharField(max_length=40)
+    recipe_version = models.CharField(max_length=20)
+    parameters = models.JSONField(default=dict)
+    submission = models.JSONField(default=dict, help_text="the message as the user sent it")
+    unit = models.ForeignKey(ProcessingUnit, on_delete=models.PROTECT, related_name="runs")
+    unit_reason = models.CharField(max_length=200, blank=True)
+    remark = models.CharField(max_length=500, blank=True)
+    idempotency_key = models.CharField(max_length=100)
+    submitted = models.DateTimeField()
+    ended = models.DateTimeField(null=True, blank=True)
+    cancel_requested = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "idempotency_key"], name="run_submitted_once")]
+        indexes: ClassVar = [models.Index(fields=["user", "submitted"], name="run_of_user")]
+
+    def __str__(self) -> str:
+        return f"run {self.pk}"
+
+
+class Job(models.Model):
+    """One parallel piece of a run. Its state changes only as ``contract.ALLOWED_CHANGES`` says, by conditional update."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="jobs")
+    unit = models.ForeignKey(ProcessingUnit, on_delete=models.PROTECT, related_name="jobs")
+    ordinal = models.PositiveIntegerField(help_text="1, 2, ... within the run")
+    label = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=_choices(JobState), default=JobState.QUEUED)
+    reason = models.CharField(max_length=1000, blank=True)
+    hint = models.CharField(max_length=1000, blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    cluster_manager = models.ForeignKey(ClusterManagerRecord, on_delete=models.SET_NULL, null=True, blank=True)
+    failures = models.PositiveSmallIntegerField(default=0)
+    lost_nodes = models.PositiveSmallIntegerField(default=0)
+    progress = models.FloatField(default=0.0)
+    stage = models.CharField(max_length=100, blank=True)
+    created = models.DateTimeField()
+    started = models.DateTimeField(null=True, blank=True)
+    ended = models.DateTimeField(null=True, blank=True)
+    left_out = models.JSONField(default=list)
+    made_without = models.JSONField(default=list)
+    choices_made = models.JSONField(default=list, help_text="the calibrations chosen, with the reason (PlannedCalibration)")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "ordinal"], name="job_once_in_run")]
+        indexes: ClassVar = [
+            models.Index(fields=["unit", "state", "run"], name="job_waiting"),
+            models.Index(fields=["state", "lease_until"], name="job_lease"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.ordinal}"
+
+
+class JobInput(models.Model):
+    """An input of a job with its role."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="inputs")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="used_by_jobs")
+    role = models.CharField(max_length=40)
+    ordinal = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["role", "ordinal"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "role", "ordinal"], name="job_input_once")]
+
+    def __str__(self) -> str:
+        return f"{self.product_id} as {self.role}"
+
+
+class Attempt(models.Model):
+    """One try at a job: where, when, how it ended. Its token, which dies with it, is kept hashed."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
+    ordinal = models.PositiveIntegerField()
+    cluster_manager = models.ForeignKey(ClusterManagerRecord, on_delete=models.SET_NULL, null=True)
+    node = models.CharField(max_length=120)
+    token_hash = models.CharField(max_length=64)
+    started = models.DateTimeField()
+    ended = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=20, blank=True, help_text="done, cancelled, expired, or a kind of fault")
+    message = models.CharField(max_length=1000, blank=True)
+    hint = models.CharField(max_length=1000, blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+    peak_memory_mib = models.FloatField(null=True, blank=True)
+    log_bytes = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "ordinal"], name="attempt_once")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.ordinal} of {self.job_id}"
+
+
+class LogChunk(models.Model):
+    """A piece of an attempt's log, as a heartbeat or the end brought it; ``first_byte`` makes its arrival idempotent."""
+
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="log_chunks")
+    first_byte = models.PositiveIntegerField()
+    text = models.TextField()
+
+    class Meta:
+        ordering: ClassVar = ["first_byte"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["attempt", "first_byte"], name="log_chunk_once")]
+
+    def __str__(self) -> str:
+        return f"log of {self.attempt_id} from {self.first_byte}"
+
+
+class Outbox(models.Model):
+    """Hints that are to be sent to a unit's queue; written in the transaction that makes the jobs."""
+
+    unit = models.ForeignKey(ProcessingUnit, on_delete=models.CASCADE, related_name="outbox")
+    hints = models.PositiveIntegerField(default=1)
+    written = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.hints} hints for {self.unit}"
