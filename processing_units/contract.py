@@ -213,6 +213,15 @@ class ClusterManagerUp(Message):
     code_digest: str = ""
 
 
+class ClusterManagerDown(Message):
+    """A cluster manager takes its leave (POST /unit/down): it holds no job any more, or names those it had to drop."""
+
+    protocol: int = PROTOCOL_VERSION
+    cluster_manager: str
+    node: str
+    reason: str = ""
+
+
 class Welcome(Message):
     """The frontend's answer to a cluster manager that is up: what it needs to know of its unit."""
 
