@@ -95,7 +95,7 @@ MAX_UPLOAD_BYTES = _whole_number("MAX_UPLOAD_MIB", 2048) * 1024 * 1024
 LEASE_SECONDS = _seconds("LEASE_SECONDS", 20.0)
 HEARTBEAT_SECONDS = _seconds("HEARTBEAT_SECONDS", 5.0)
 SWEEP_SECONDS = _seconds("SWEEP_SECONDS", 5.0)
-# After a gap of its own longer than a lease a frontend reaps nothing for this long, so that nodes which waited keep their work.
+# After a gap of its own longer than a lease a frontend reaps nothing for this long: nodes which waited keep their work.
 GRACE_SECONDS = _seconds("GRACE_SECONDS", 30.0)
 
 _secure = BASE_URL.startswith("https://")

@@ -7,6 +7,7 @@ unit; form, command-line option, JSON schema and documentation are all made from
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ class Parameter:
     description: str = ""
 
     def parse(self, value: Any) -> Scalar:
-        """Return `value` (text of a form or of a command line, or JSON) in this parameter's type, or raise UsageError."""
+        """Return `value` (a form's or command line's text, or JSON) in this parameter's type, or raise UsageError."""
         try:
             parsed = self._convert(value)
         except (TypeError, ValueError):
@@ -114,7 +115,7 @@ class Parameter:
                 raise ValueError
             return int(as_float)
         number = float(value)
-        if number != number or number in (float("inf"), float("-inf")):
+        if not math.isfinite(number):
             raise ValueError
         return number
 
@@ -212,7 +213,7 @@ class Recipe:
         return tuple(candidate for candidate in self.inputs if candidate.primary)
 
     def parse_parameters(self, given: dict[str, Any]) -> dict[str, Scalar]:
-        """Return all parameters, `given` ones checked and the rest by default; raise UsageError that names the wrong one."""
+        """Return all parameters, those given checked, the rest by default; raise UsageError that names the wrong one."""
         known = {parameter.name: parameter for parameter in self.parameters}
         unknown = sorted(set(given) - set(known))
         if unknown:

@@ -18,7 +18,7 @@ def _choices(states: type[JobState] | type[FaultKind]) -> list[tuple[str, str]]:
 class ProcessingUnit(models.Model):
     """A virtual processor with a name, an alias, a host and port.
 
-    An empty list of recipes or user types allows all. ``key_hash`` is the sha256 of the unit's key, which is kept in a file.
+    An empty list of recipes or user types allows all. ``key_hash`` is the sha256 of the unit's key, which is in a file.
     """
 
     name = models.SlugField(max_length=40, unique=True)
@@ -90,7 +90,7 @@ class Run(models.Model):
 
 
 class Job(models.Model):
-    """One parallel piece of a run. Its state changes only as ``contract.ALLOWED_CHANGES`` says, by conditional update."""
+    """One parallel piece of a run; its state changes as ``contract.ALLOWED_CHANGES`` says, by conditional update."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="jobs")
     unit = models.ForeignKey(ProcessingUnit, on_delete=models.PROTECT, related_name="jobs")
@@ -111,7 +111,9 @@ class Job(models.Model):
     ended = models.DateTimeField(null=True, blank=True)
     left_out = models.JSONField(default=list)
     made_without = models.JSONField(default=list)
-    choices_made = models.JSONField(default=list, help_text="the calibrations chosen, with the reason (PlannedCalibration)")
+    choices_made = models.JSONField(
+        default=list, help_text="the calibrations chosen, with the reason (PlannedCalibration)"
+    )
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["run", "ordinal"], name="job_once_in_run")]
@@ -165,7 +167,7 @@ class Attempt(models.Model):
 
 
 class LogChunk(models.Model):
-    """A piece of an attempt's log, as a heartbeat or the end brought it; ``first_byte`` makes its arrival idempotent."""
+    """A piece of an attempt's log, brought by a heartbeat or the end; ``first_byte`` makes its arrival idempotent."""
 
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="log_chunks")
     first_byte = models.PositiveIntegerField()

@@ -1,0 +1,51 @@
+# What people type. Everything is set up by the first command that needs it; see README.md.
+PYTHON ?= python3
+PORT ?= 8000
+RUN = .venv/bin/python
+TEST_ARGUMENTS ?=
+# Tests keep their secrets and data out of the portal's own state directory.
+TEST_HOME = build/test-home
+
+.PHONY: help demo serve test lint format bench requirements set-up set-up-development clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: set-up ## set up, start all, observe and reduce a night; NIGHT=DIR for your own frames, INSTRUMENT=, TYPE=, ONCE=1, PORT=
+	@$(RUN) -m awportal.launcher demo --port $(PORT) $(if $(NIGHT),--night "$(NIGHT)") $(if $(INSTRUMENT),--instrument "$(INSTRUMENT)") \
+		$(if $(TYPE),--type "$(TYPE)") $(if $(ONCE),--once)
+
+serve: set-up ## start the portal on the data kept in var/
+	@$(RUN) -m awportal.launcher serve --port $(PORT)
+
+test: set-up-development ## the whole test suite; TEST_ARGUMENTS= goes to pytest
+	@mkdir -p $(TEST_HOME) && AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest $(TEST_ARGUMENTS)
+
+lint: set-up-development ## format, lint, types, import contracts, docstrings, migrations
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+	@.venv/bin/lint-imports
+	@$(RUN) -m numpydoc.hooks.validate_docstrings $$(git ls-files 'recipes/*.py')
+	@AWPORTAL_HOME=$(TEST_HOME) $(RUN) manage.py makemigrations --check --dry-run
+	@AWPORTAL_HOME=$(TEST_HOME) AWPORTAL_BASE_URL=https://portal.example $(RUN) manage.py check --deploy --fail-level WARNING
+
+format: set-up-development ## mend what the formatter and linter can mend
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+bench: set-up-development ## overhead a job, start-up time, recipes against the plain numpy/astropy way
+	@for script in tests/bench/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
+
+requirements: set-up ## resolve requirements*.in anew into the pinned lists
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 requirements.in -o requirements.txt --no-header --no-annotate
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt --no-header --no-annotate
+
+set-up:
+	@$(PYTHON) awportal/launcher/set_up.py
+
+set-up-development:
+	@$(PYTHON) awportal/launcher/set_up.py --development
+
+clean: ## remove what was set up and built (never var/, where the data are)
+	rm -rf .venv build
