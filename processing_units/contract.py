@@ -259,7 +259,9 @@ class Heartbeat(Message):
 class HeartbeatReply(Message):
     """What the frontend answers: jobs to kill (cancelled, or no longer this attempt's), and whether to drain."""
 
-    stop: list[tuple[int, int]] = Field(default_factory=list, description="(job, attempt) whose process is to be killed")
+    stop: list[tuple[int, int]] = Field(
+        default_factory=list, description="(job, attempt) whose process is to be killed"
+    )
     log_offsets: dict[int, int] = Field(default_factory=dict, description="job: bytes of its log that have arrived")
     drain: bool = False
 

@@ -213,7 +213,7 @@ class Recipe:
         return tuple(candidate for candidate in self.inputs if candidate.primary)
 
     def parse_parameters(self, given: dict[str, Any]) -> dict[str, Scalar]:
-        """Return all parameters, those given checked, the rest by default; raise UsageError that names the wrong one."""
+        """Return all parameters, those given checked, the rest by default; raise UsageError naming the wrong one."""
         known = {parameter.name: parameter for parameter in self.parameters}
         unknown = sorted(set(given) - set(known))
         if unknown:

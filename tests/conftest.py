@@ -14,8 +14,8 @@ IN_CI = os.environ.get("CI") == "true"
 
 # marker: (is it there?, what a user would install)
 NEEDS = {
-    "real_frames": (lambda: (SHARED / "data").is_dir(), f"the real frames are not at {SHARED / 'data'}"),
-    "browser": (lambda: chromium() is not None, "Chromium is not installed: apt-get install chromium"),
+    "real_frames": ((SHARED / "data").is_dir, f"the real frames are not at {SHARED / 'data'}"),
+    "browser": (lambda: chromium() is not None, "there is no Chromium: apt-get install chromium"),
     "postgresql": (
         lambda: postgresql_programs() is not None,
         "PostgreSQL is not installed: apt-get install postgresql",
