@@ -1,0 +1,155 @@
+"""Reading from another data server: only from registered ones, no redirects, resumed when the connection breaks."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from dataserver.errors import FetchFailed
+
+_TRIES = 3
+_BROKEN = (OSError, http.client.HTTPException)  # URLError and timeouts are OSErrors
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments: Any, **keywords: Any) -> None:
+        """Refuse: a data server gives the file itself; the answer then counts as an error."""
+
+
+class Source:
+    """A file as it comes from a data server; reads on after a broken connection, as long as that brings bytes."""
+
+    def __init__(self, upstream: Upstream, url: str, size: int | None) -> None:
+        self._upstream = upstream
+        self._url = url
+        self._response, said = upstream.ask(url, 0)
+        self._read = 0
+        self._tries = 1
+        if size is None and said is None:
+            raise FetchFailed(f"{_shown(url)} does not say how large the file is", transient=False)
+        self.size = size if size is not None else said or 0
+        if said is not None and said != self.size:
+            self.close()
+            raise FetchFailed(f"{_shown(url)} has {said} bytes, not {self.size}", transient=False)
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        while True:
+            try:
+                chunk: bytes = self._response.read(size)
+            except _BROKEN as error:
+                chunk, reason = b"", str(error)
+            else:
+                reason = "the connection was closed"
+            if chunk or self._read >= self.size:
+                if chunk:
+                    self._read += len(chunk)
+                    self._tries = 1
+                return chunk
+            if self._tries >= _TRIES:
+                raise FetchFailed(f"{_shown(self._url)} broke off at byte {self._read} of {self.size}: {reason}")
+            self._tries += 1
+            self.close()
+            self._response, _ = self._upstream.ask(self._url, self._read)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._response.close()
+
+
+class Upstream:
+    """The data servers that may be asked.
+
+    Parameters
+    ----------
+    registered : sequence of str or None
+        Addresses that a URL must lie below; None allows any.
+    timeout : float
+        How long a data server may say nothing [s].
+    """
+
+    def __init__(self, registered: Sequence[str] | None, timeout: float) -> None:
+        self._registered = None if registered is None else [_parts(address) for address in registered]
+        self._timeout = timeout
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    @contextmanager
+    def opened(self, url: str, size: int | None) -> Iterator[Source]:
+        """Open a file for reading; raise FetchFailed if it cannot be had."""
+        self.check(url)
+        source = Source(self, url, size)
+        try:
+            yield source
+        finally:
+            source.close()
+
+    def check(self, url: str) -> None:
+        """Raise FetchFailed unless the URL is one that may be asked."""
+        scheme, host, path = _parts(url)
+        if scheme not in {"http", "https"} or not host or {".", ".."} & set(unquote(path).split("/")):
+            raise FetchFailed(f"{_shown(url)} is not an http address", status=400, transient=False)
+        if self._registered is not None and not any(
+            (scheme, host) == (its_scheme, its_host) and path.startswith(its_path.rstrip("/") + "/")
+            for its_scheme, its_host, its_path in self._registered
+        ):
+            raise FetchFailed(
+                f"{_shown(url)} is not below a registered data server",
+                hint="register the data server where this cache is started",
+                status=403,
+                transient=False,
+            )
+
+    def ask(self, url: str, offset: int, method: str = "GET") -> tuple[IO[bytes], int | None]:
+        """Ask for a file from a byte on; return the response and the file's size where it is said."""
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - check() has seen the scheme
+        try:
+            response = self._opener.open(request, timeout=self._timeout)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refused(url, error.code) from None
+        except _BROKEN as error:
+            reason = getattr(error, "reason", error)
+            raise FetchFailed(
+                f"{_shown(url)} cannot be reached: {reason}", hint="is the data server up, and is the network?"
+            ) from error
+        if not offset:
+            length = response.headers.get("Content-Length", "")
+            return response, int(length) if length.isdigit() else None
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status != http.client.PARTIAL_CONTENT or not found or int(found[1]) != offset:
+            response.close()
+            raise FetchFailed(f"{_shown(url)} broke off at byte {offset} and does not resume")
+        return response, int(found[2])
+
+
+def _refused(url: str, code: int) -> FetchFailed:
+    hint = {
+        403: "the signed URL is wrong or has expired: ask for a new one",
+        404: "the file is not on that data server",
+        507: "its disk is full",
+    }.get(code, "")
+    if 300 <= code < 400:
+        return FetchFailed(f"{_shown(url)} answered with a redirect, which is not followed", transient=False)
+    transient = code >= 500 or code in {408, 429}
+    return FetchFailed(
+        f"{_shown(url)} answered {code}", hint, status=code if code in {403, 404} else 502, transient=transient
+    )
+
+
+def _parts(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    port = {"http": 80, "https": 443}.get(parts.scheme, 0) if parts.port is None else parts.port
+    return parts.scheme, f"{(parts.hostname or '').lower()}:{port}" if parts.hostname else "", parts.path
+
+
+def _shown(url: str) -> str:
+    """The URL without its query: a signature does not belong in a log."""
+    return url.split("?", 1)[0]
