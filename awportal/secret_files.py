@@ -8,8 +8,8 @@ import secrets
 from pathlib import Path
 
 
-def secret(path: Path) -> str:
-    """Return the secret in `path`; make one of 384 bits, mode 0600, where there is none.
+def secret(path: Path, random_bytes: int = 48) -> str:
+    """Return the secret in `path`; make one of that many random bytes, mode 0600, where there is none.
 
     Several processes may start at once: the file is linked into place whole, and the first one wins.
     """
@@ -19,7 +19,7 @@ def secret(path: Path) -> str:
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48) + "\n")
+        file.write(secrets.token_urlsafe(random_bytes) + "\n")
         file.flush()
         os.fsync(file.fileno())
     with contextlib.suppress(FileExistsError):
