@@ -46,7 +46,7 @@ def check_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise CannotStart(
-                f"port {port} is in use{_holder(port)}; end that, or start with another port, as in `make demo PORT=8100`"
+                f"port {port} is in use{_holder(port)}; end that, or take another, as in `make demo PORT=8100`"
             ) from None
 
 
@@ -55,8 +55,8 @@ def check_room(directory: Path) -> None:
     free_mib = shutil.disk_usage(directory).free // 2**20
     if free_mib < ROOM_NEEDED_MIB:
         raise CannotStart(
-            f"only {free_mib} MiB are free on the disk of {directory}, a night needs about {ROOM_NEEDED_MIB}; make room, or "
-            "put the state elsewhere with AWPORTAL_HOME=DIR"
+            f"only {free_mib} MiB are free on the disk of {directory}, a night needs about {ROOM_NEEDED_MIB}; "
+            "make room, or put the state elsewhere with AWPORTAL_HOME=DIR"
         )
 
 

@@ -20,6 +20,8 @@ SETTLED_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0
 STOP_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
+# Looked up now: between fork and exec nothing may be imported or looked up.
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 @dataclass
@@ -44,14 +46,14 @@ class Program:
         """Start it in a session of its own, so that a Ctrl-C in the terminal reaches only us, who stop in order."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: PLW1509 - the hook calls one system call and no Python lock
+            self.process = subprocess.Popen(
                 list(self.command),
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no lock is taken
             )
         self.started = time.monotonic()
 
@@ -142,8 +144,6 @@ def _how_it_ended(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """Let the kernel end this process when the launcher dies, however that happens (Linux alone; elsewhere no-op)."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    except (OSError, AttributeError):
-        return
+    """Let the kernel end this process when the launcher dies, however that happens (Linux alone)."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         self._unit(options["unit_port"])
 
     def _user(self, name: str) -> None:
-        """Make the first user, an administrator, once; the password and a token go to files that only the owner reads."""
+        """Make the first user, an administrator, once; password and token go to files that only the owner reads."""
         user, is_new = User.objects.get_or_create(username=name, defaults={"is_staff": True, "is_superuser": True})
         if is_new:
             user.set_password(secret(settings.SECRETS / "password", random_bytes=12))
