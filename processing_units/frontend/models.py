@@ -101,6 +101,7 @@ class Job(models.Model):
     hint = models.CharField(max_length=1000, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True, help_text="a pause after a fault of the machine")
     cluster_manager = models.ForeignKey(ClusterManagerRecord, on_delete=models.SET_NULL, null=True, blank=True)
     failures = models.PositiveSmallIntegerField(default=0)
     lost_nodes = models.PositiveSmallIntegerField(default=0)
@@ -190,3 +191,14 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hints} hints for {self.unit}"
+
+
+class KeeperLock(models.Model):
+    """Who is the keeper: one at a time, until the time written here (by the database's clock)."""
+
+    name = models.CharField(max_length=20, unique=True)
+    holder = models.CharField(max_length=120, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} held by {self.holder}"
