@@ -9,7 +9,6 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
 
 
 class Privilege(models.IntegerChoices):
@@ -93,6 +92,9 @@ class Product(models.Model):
     date_obs = models.DateTimeField(null=True, blank=True)
     night = models.DateField(null=True, blank=True)
     exposure_time = models.FloatField(null=True, blank=True)
+    # Two attributes by which calibrations are told apart, so that choosing reads no JSON.
+    temperature = models.FloatField(null=True, blank=True, help_text="detector, degree Celsius")
+    overscan_correction = models.PositiveSmallIntegerField(null=True, blank=True, help_text="method 0-8, recipes.md")
     object_name = models.CharField(max_length=100, blank=True)
     ra = models.FloatField(null=True, blank=True)
     dec = models.FloatField(null=True, blank=True)
@@ -114,6 +116,9 @@ class Product(models.Model):
     made_by_run = models.BigIntegerField(null=True, blank=True)
     made_by_job = models.BigIntegerField(null=True, blank=True)
     made_without = models.JSONField(default=list)
+    # What there is once: a job's product of that name, a creator's raw frame of that content and chip. One nullable column,
+    # because Oracle knows no partial index and takes (NULL, name) twice for a duplicate.
+    identity = models.CharField(max_length=255, unique=True, null=True, blank=True, editable=False)
 
     inputs = models.ManyToManyField(
         "self", through="Lineage", through_fields=("product", "source"), symmetrical=False, related_name="made_from_it"
@@ -133,14 +138,6 @@ class Product(models.Model):
             models.Index(fields=["creator", "created"], name="product_creator"),
             models.Index(fields=["made_by_run"], name="product_run"),
         ]
-        constraints: ClassVar = [
-            # A job commits once: the same job cannot register the same name twice, whatever the code above it does.
-            models.UniqueConstraint(fields=["made_by_job", "name"], name="product_once_a_job"),
-            # Ingesting twice adds nothing: one raw frame a content, creator and project.
-            models.UniqueConstraint(
-                fields=["sha256", "creator"], condition=Q(made_by_job__isnull=True), name="product_raw_once"
-            ),
-        ]
 
     def __str__(self) -> str:
         return self.name
@@ -158,7 +155,7 @@ class Measurement(models.Model):
 
     product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="measurements")
     name = models.CharField(max_length=60)
-    measured = models.FloatField(null=True)
+    measured = models.FloatField(null=True, blank=True)
     error = models.FloatField(null=True, blank=True)
     unit = models.CharField(max_length=40, blank=True)
     lower_limit = models.FloatField(null=True, blank=True)
@@ -170,7 +167,8 @@ class Measurement(models.Model):
         constraints: ClassVar = [models.UniqueConstraint(fields=["product", "name"], name="measurement_once")]
 
     def __str__(self) -> str:
-        return f"{self.name} = {self.measured:g} {self.unit}"
+        measured = "not measured" if self.measured is None else f"{self.measured:g} {self.unit}"
+        return f"{self.name} = {measured}".rstrip()
 
 
 class Lineage(models.Model):

@@ -1,0 +1,119 @@
+"""Who sees and changes what: the one place where the archive's permissions are written.
+
+A context is a user, the project and the privilege level that the user works in. Nobody sees anything unless a rule here
+says so. What a user sees follows from the user; project and privilege say where new products go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+
+from archive.models import Membership, Privilege, Product, Profile, Project
+
+
+@dataclass(frozen=True)
+class Context:
+    """User, project and privilege level; without a user it is a visitor's."""
+
+    user: User | None = None
+    project: Project | None = None
+    privilege: int = Privilege.MYDB
+
+    @property
+    def is_visitor(self) -> bool:
+        """Whether nobody is logged in."""
+        return self.user is None
+
+
+VISITOR = Context()
+
+
+def context_of(user: User | AnonymousUser | Any) -> Context:
+    """Return the context that `user` works in, as the profile says; a visitor's for who is not logged in or not active.
+
+    A project that the user no longer belongs to is left out, and the privilege goes back to MyDB.
+    """
+    if not isinstance(user, User) or not user.is_active:
+        return VISITOR
+    profile = Profile.objects.select_related("project").filter(user=user).first()
+    if profile is None:
+        return Context(user)
+    if profile.project is None:
+        return Context(user, None, _without_project(profile.privilege))
+    if not is_member(user, profile.project):
+        return Context(user)
+    return Context(user, profile.project, profile.privilege)
+
+
+def is_member(user: User | None, project: Project | None) -> bool:
+    """Whether `user` belongs to `project`."""
+    return bool(user and project) and Membership.objects.filter(user=user, project=project).exists()
+
+
+def is_manager(user: User | None, project: Project | None) -> bool:
+    """Whether `user` manages `project`."""
+    if user is None or project is None:
+        return False
+    return Membership.objects.filter(user=user, project=project, is_manager=True).exists()
+
+
+def readable(context: Context) -> Q:
+    """Return the filter of :func:`visible`, for queries that reach products over a relation's own table."""
+    public = Q(privilege__gte=Privilege.WORLD)
+    if context.user is None or not context.user.is_active:
+        return public
+    projects = Membership.objects.filter(user=context.user).values("project_id")
+    return (
+        Q(privilege__gte=Privilege.ALL_USERS)
+        | Q(creator_id=context.user.pk)
+        | Q(privilege=Privilege.PROJECT, project_id__in=projects)
+    )
+
+
+def visible(context: Context) -> QuerySet[Product]:
+    """Return the products that may be seen: a visitor those of the world, a user also all users', one's own and one's projects'."""
+    return Product.objects.filter(readable(context))
+
+
+def may_see(context: Context, product: Product) -> bool:
+    """Whether `product` may be seen and downloaded."""
+    return visible(context).filter(pk=product.pk).exists()
+
+
+def may_change(context: Context, product: Product) -> bool:
+    """Whether the verdict, validity or privilege of `product` may be changed: by its creator, its project's managers, administrators."""
+    user = context.user
+    if user is None or not user.is_active:
+        return False
+    if user.is_superuser or product.creator_id == user.pk:
+        return True
+    return product.privilege >= Privilege.PROJECT and is_manager(user, product.project)
+
+
+def with_privilege(context: Context, privilege: int | None) -> Context:
+    """Return `context` with the privilege level that a user asks for new products, or raise PermissionDenied with the reason.
+
+    Project level needs a project; to publish (level 4 and 5) is for its managers and administrators.
+    """
+    if context.user is None:
+        raise PermissionDenied("log in first: visitors make no products")
+    if privilege is None or privilege == context.privilege:
+        return context
+    wanted = Privilege(privilege)
+    if wanted == Privilege.PROJECT and context.project is None:
+        raise PermissionDenied("results cannot go to project level: you work in no project; choose one in your context")
+    if wanted >= Privilege.WORLD and not (context.user.is_superuser or is_manager(context.user, context.project)):
+        raise PermissionDenied(
+            "results cannot be published: only a manager of the project may do that; choose level 3 or lower"
+        )
+    return replace(context, privilege=wanted)
+
+
+def _without_project(privilege: int) -> int:
+    """Return `privilege`, or MyDB where it would need a project."""
+    return Privilege.MYDB if privilege == Privilege.PROJECT else privilege
