@@ -1,0 +1,46 @@
+// What the pages add when scripts run; all of them work without it.
+"use strict";
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    const moment = new Date(time.dateTime);
+    if (!Number.isNaN(moment.valueOf())) time.title = moment.toLocaleString() + " local time";
+  }
+}
+function followLogs(root) {
+  for (const log of root.querySelectorAll("pre[data-follow]")) log.scrollTop = log.scrollHeight;
+}
+function prepare(root) { localTimes(root); followLogs(root); }
+document.addEventListener("DOMContentLoaded", () => prepare(document));
+document.addEventListener("htmx:afterSettle", (event) => prepare(event.target));
+// A log that a reader has scrolled up in stays where it is while the page renews it.
+let kept = {};
+document.addEventListener("htmx:beforeSwap", (event) => {
+  kept = {};
+  for (const box of event.target.querySelectorAll("pre[id], .scroll[id]")) {
+    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+    kept[box.id] = { atEnd, top: box.scrollTop, left: box.scrollLeft };
+  }
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const [id, place] of Object.entries(kept)) {
+    const box = document.getElementById(id);
+    if (!box) continue;
+    box.scrollLeft = place.left;
+    if (!(place.atEnd && box.hasAttribute("data-follow"))) box.scrollTop = place.top;
+  }
+});
+document.addEventListener("change", (event) => {
+  const all = event.target.closest("[data-all]");
+  if (!all) return;
+  for (const box of document.querySelectorAll(`input[type=checkbox][name="${CSS.escape(all.dataset.all)}"]`)) {
+    box.checked = all.checked;
+  }
+});
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  navigator.clipboard.writeText(button.dataset.copy).then(() => {
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+});

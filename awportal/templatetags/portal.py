@@ -1,0 +1,187 @@
+"""What the templates say in one way everywhere: states, times, coordinates, numbers, hostile text."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from django import template
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from archive.context import context_of
+from archive.models import Privilege, Validity
+from recipes.kinds import KINDS
+
+register = template.Library()
+
+# state: (class, sign). Colour, sign and word go together on every page.
+SIGNS = {
+    "done": ("ok", "✓"),
+    "good": ("ok", "✓"),
+    "up": ("ok", "✓"),
+    "running": ("run", "◐"),
+    "queued": ("wait", "…"),
+    "proposed": ("off", "?"),
+    "failed": ("bad", "✕"),
+    "bad": ("bad", "✕"),
+    "down": ("bad", "✕"),
+    "expired": ("wait", "!"),
+    "warning": ("wait", "!"),
+    "cancelled": ("off", "–"),
+    "unlimited": ("off", "·"),
+    "draining": ("wait", "…"),
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@register.filter
+def clean(text: object) -> str:
+    """Show control characters (ESC, bells, direction overrides) as signs: a log's text does nothing in any terminal."""
+    return _CONTROL.sub(lambda match: _visible(match.group()), str(text))
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    return chr(0x2400 + code) if code < 32 else "�"
+
+
+@register.simple_tag
+def pill(state: object, word: str = "") -> SafeString:
+    """Return the pill of a state: colour, sign and word."""
+    name = str(getattr(state, "value", state))
+    tone, sign = SIGNS.get(name, ("off", "·"))
+    return format_html(
+        '<span class="pill {}"><i aria-hidden="true">{}</i>{}</span>', tone, sign, word or name.replace("_", " ")
+    )
+
+
+@register.filter
+def ut(moment: Any, form: str = "minute") -> SafeString | str:
+    """Return a time in UT, to the minute or the second; the local time appears on hover."""
+    if isinstance(moment, str):
+        try:
+            moment = datetime.datetime.fromisoformat(moment)
+        except ValueError:
+            return clean(moment)
+    if not moment:
+        return "–"
+    if timezone.is_naive(moment):
+        moment = moment.replace(tzinfo=datetime.UTC)
+    moment = moment.astimezone(datetime.UTC)
+    text = {"second": "%Y-%m-%d %H:%M:%S", "time": "%H:%M:%S"}.get(form, "%Y-%m-%d %H:%M")
+    return format_html('<time class="num" datetime="{}">{}</time>', moment.isoformat(), moment.strftime(text))
+
+
+@register.filter
+def figure(value: Any, digits: int = 5) -> str:
+    """Return a number with as many significant digits as help, or a dash."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return clean(value)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Return seconds as a person says them."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+@register.filter
+def ra(degrees: float | None) -> str:
+    """Return a right ascension in both forms."""
+    if degrees is None:
+        return "–"
+    hundredths = round((degrees % 360) / 15 * 360_000) % 8_640_000
+    hours, rest = divmod(hundredths, 360_000)
+    minutes, rest = divmod(rest, 6000)
+    return f"{hours:02d}h {minutes:02d}m {rest / 100:05.2f}s ({degrees:.5f}°)"
+
+
+@register.filter
+def dec(degrees: float | None) -> str:
+    """Return a declination in both forms."""
+    if degrees is None:
+        return "–"
+    sign = "−" if degrees < 0 else "+"
+    tenths = round(abs(degrees) * 36_000)
+    whole, rest = divmod(tenths, 36_000)
+    minutes, rest = divmod(rest, 600)
+    return f"{sign}{whole:02d}° {minutes:02d}′ {rest / 10:04.1f}″ ({degrees:+.5f}°)".replace("-", "−")
+
+
+@register.filter
+def mib(size: int | None) -> str:
+    """Return a number of bytes in the unit that fits."""
+    amount = float(size or 0)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+@register.filter
+def kind_words(name: str) -> str:
+    """Return what a kind of product is, in a sentence."""
+    kind = KINDS.get(name)
+    return kind.description if kind else ""
+
+
+@register.filter
+def privilege_word(level: int | None) -> str:
+    """Return who sees what has this privilege level."""
+    try:
+        return Privilege(level).label.split(":")[0]
+    except ValueError:
+        return "–"
+
+
+@register.filter
+def verdict_word(level: int) -> str:
+    """Return a person's verdict on a product."""
+    return Validity(level).label
+
+
+@register.simple_tag(takes_context=True)
+def query(context: template.Context, **changes: object) -> str:
+    """Return this page's query string with some values changed; None takes one out."""
+    request: HttpRequest = context["request"]
+    pairs = request.GET.copy()
+    for name, value in changes.items():
+        if value is None:
+            pairs.pop(name, None)
+        else:
+            pairs[name] = str(value)
+    return "?" + urlencode([(name, value) for name, values in pairs.lists() for value in values])
+
+
+@register.inclusion_tag("parts/header.html", takes_context=True)
+def site_header(context: template.Context) -> dict[str, object]:
+    """Return the head of every page: where one is, and where results go."""
+    request = context.get("request")
+    user = getattr(request, "user", None)
+    signed_in = bool(user and user.is_authenticated)
+    return {
+        "request": request,
+        "user": user if signed_in else None,
+        "context": context_of(user) if signed_in else None,
+        "section": (getattr(request, "path", "/").strip("/").split("/") or [""])[0],
+    }
