@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,10 @@ def _observe(layout: Layout) -> Path:
         code = subprocess.run([sys.executable, "-m", "observatory", str(night)], check=False).returncode
         if code:
             raise CannotStart(f"the simulated observatory failed with exit code {code} (see above)")
+        # What is true of the night is not part of it: an observer would not find it among the raw files.
+        truth = night.with_name("simulated-truth")
+        shutil.rmtree(truth, ignore_errors=True)
+        (night / "truth").rename(truth)
         complete.touch()
     return night
 

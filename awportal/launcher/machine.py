@@ -25,9 +25,9 @@ def lock(home: Path, address: str) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.seek(0)
-        raise CannotStart(
-            f"awportal already runs on {home}: {file.read().strip()}; stop it there with Ctrl-C"
-        ) from None
+        who = file.read().strip()
+        file.close()
+        raise CannotStart(f"awportal already runs on {home}: {who}; stop it there with Ctrl-C") from None
     file.truncate(0)
     file.write(f"process {os.getpid()}, {address}\n")
     file.flush()
