@@ -76,7 +76,7 @@ def readable(context: Context) -> Q:
 
 
 def visible(context: Context) -> QuerySet[Product]:
-    """Return the products that may be seen: a visitor those of the world, a user also all users', one's own and one's projects'."""
+    """Return the products that may be seen: of the world; by a user also all users', the own, and the projects'."""
     return Product.objects.filter(readable(context))
 
 
@@ -86,7 +86,7 @@ def may_see(context: Context, product: Product) -> bool:
 
 
 def may_change(context: Context, product: Product) -> bool:
-    """Whether the verdict, validity or privilege of `product` may be changed: by its creator, its project's managers, administrators."""
+    """Whether `product` may be changed: by its creator, the managers of its project, and administrators."""
     user = context.user
     if user is None or not user.is_active:
         return False
@@ -96,7 +96,7 @@ def may_change(context: Context, product: Product) -> bool:
 
 
 def with_privilege(context: Context, privilege: int | None) -> Context:
-    """Return `context` with the privilege level that a user asks for new products, or raise PermissionDenied with the reason.
+    """Return `context` with the privilege level asked for new products, or raise PermissionDenied with the reason.
 
     Project level needs a project; to publish (level 4 and 5) is for its managers and administrators.
     """

@@ -116,7 +116,7 @@ class Product(models.Model):
     made_by_run = models.BigIntegerField(null=True, blank=True)
     made_by_job = models.BigIntegerField(null=True, blank=True)
     made_without = models.JSONField(default=list)
-    # What there is once: a job's product of that name, a creator's raw frame of that content and chip. One nullable column,
+    # What there is once: a job's product of a name, a creator's raw frame of a content and chip. One nullable column,
     # because Oracle knows no partial index and takes (NULL, name) twice for a duplicate.
     identity = models.CharField(max_length=255, unique=True, null=True, blank=True, editable=False)
 
