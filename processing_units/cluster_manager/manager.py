@@ -1,0 +1,215 @@
+"""The cluster manager: fork server, slots, hints, heartbeat and watchdog of one node, from joining to leaving.
+
+The main thread starts and tends the fork server and hears the signals; all else has threads of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from dataserver.cache import ReadThroughCache
+from processing_units.cluster_manager.attempt import Attempt, Node, Stop
+from processing_units.cluster_manager.backoff import Backoff
+from processing_units.cluster_manager.fork_server import ForkServer, ForkServerError
+from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
+from processing_units.cluster_manager.heartbeat import ActiveAttempts, Heartbeats, Identity
+from processing_units.cluster_manager.scratch import Scratch
+from processing_units.cluster_manager.slots import Slots
+from processing_units.cluster_manager.stage_in import NodeCache
+from processing_units.cluster_manager.watchdog import Watchdog
+from processing_units.contract import ClusterManagerDown, ClusterManagerUp, JobSpec, Welcome
+
+log = logging.getLogger(__name__)
+
+TEND_SECONDS = 0.2
+HARD_STOP_SECONDS = 10.0
+LEAVE_SECONDS = 3.0
+VERIFIED_FOR_SECONDS = 300.0
+
+EXIT_OK = 0
+EXIT_STOPPED = 1
+EXIT_REFUSED = 3
+EXIT_NO_FORK_SERVER = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    url: str
+    key: str
+    slots: int
+    node: str
+    cache: Path
+    cache_bytes: int
+    scratch: Path
+    minimum_free_bytes: int
+    python: str
+    quit_when_idle: float | None = None
+
+
+class ClusterManager:
+    """One cluster manager, from `run` to its end."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        node = options.node or socket.gethostname()
+        self._identity = Identity(f"{node[:50]}-{os.getpid()}-{secrets.token_hex(4)}", node[:120], options.slots)
+        self._signals = 0
+        self._draining = threading.Event()
+        self._frontend = Frontend(options.url, options.key, connections=options.slots + 4)
+        self._fork_server = ForkServer(options.python)
+        self._active = ActiveAttempts()
+        self._scratch: Scratch | None = None
+        self._exit = EXIT_OK
+
+    def run(self) -> int:
+        """Work until drained or stopped; return the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        try:
+            self._fork_server.start()
+            self._scratch = Scratch(self._options.scratch, self._identity.cluster_manager)
+            welcome = self._join()
+            if welcome is not None:
+                self._work(welcome, self._scratch)
+        except RefusedError as error:
+            log.error("the frontend refuses this cluster manager: %s %s", error.message, error.hint)
+            self._exit = EXIT_REFUSED
+        except ForkServerError as error:
+            log.error("%s", error)
+            self._exit = EXIT_NO_FORK_SERVER
+        finally:
+            self._fork_server.stop()
+            if self._scratch is not None:
+                self._scratch.remove()
+        return self._exit
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._signals += 1
+        self._draining.set()
+
+    def _join(self) -> Welcome | None:
+        """Report up and wait for the fork server; ``None`` when a signal came first."""
+        message = ClusterManagerUp(
+            cluster_manager=self._identity.cluster_manager, node=self._identity.node, slots=self._identity.slots
+        )
+        backoff = Backoff()
+        welcome: Welcome | None = None
+        ask_at = 0.0
+        while not self._draining.is_set():
+            if welcome is None and time.monotonic() >= ask_at:
+                try:
+                    welcome = self._frontend.up(message)
+                except FrontendAwayError as error:
+                    if ask_at == 0.0:
+                        log.warning("the frontend at %s is away (%s); it is asked again", self._options.url, error)
+                    ask_at = time.monotonic() + backoff.pause()
+            if welcome is not None and self._fork_server.ready:
+                return welcome
+            self._fork_server.tend(TEND_SECONDS)
+        if welcome is not None:
+            self._leave("stopped before it began")
+        return None
+
+    def _work(self, welcome: Welcome, scratch: Scratch) -> None:
+        from processing_units.cluster_manager.hints import Hints  # Celery takes long to import
+
+        cache = NodeCache(
+            ReadThroughCache(self._options.cache, self._options.cache_bytes, verified_for=VERIFIED_FOR_SECONDS)
+        )
+        watchdog = Watchdog()
+        heartbeats = Heartbeats(
+            self._frontend, self._identity, self._active, welcome.heartbeat_seconds, self._draining.set
+        )
+        node = Node(self._frontend, cache, scratch, self._fork_server, watchdog, self._active, heartbeats)
+
+        def run_attempt(spec: JobSpec) -> None:
+            Attempt(spec, node).run()
+
+        slots = Slots(self._frontend, self._identity, run_attempt, self._obstacle, cache.recent)
+        hints = Hints(
+            welcome, self._identity.slots, f"{welcome.unit}@{self._identity.cluster_manager}", slots.work_on_hint
+        )
+        watchdog.start()
+        heartbeats.start()
+        threading.Thread(target=slots.poll, name="poll", daemon=True).start()
+        hints.start()
+        log.info(
+            "up as %s in unit %s with %d slots", self._identity.cluster_manager, welcome.unit, self._identity.slots
+        )
+        try:
+            self._tend(slots)
+            self._drain(slots, hints.be_deaf)
+        except ForkServerError:
+            self._stop_hard(slots)
+            raise
+        finally:
+            watchdog.stop()
+            hints.stop()
+            heartbeats.stop()
+            self._leave("drained" if self._exit == EXIT_OK else "stopped")
+
+    def _tend(self, slots: Slots) -> None:
+        """Tend the fork server until it is time to drain."""
+        quit_after = self._options.quit_when_idle
+        while not self._draining.is_set():
+            self._fork_server.tend(TEND_SECONDS)
+            if quit_after is not None and slots.idle and time.monotonic() - slots.last_busy > quit_after:
+                log.info("nothing to do for %.0f s: leaving", quit_after)
+                self._draining.set()
+
+    def _drain(self, slots: Slots, be_deaf: object) -> None:
+        """Finish the running jobs and take no more; at a second signal stop them."""
+        slots.drain()
+        if callable(be_deaf):
+            be_deaf()
+        if not slots.idle:
+            log.info("draining: %d jobs are still running; a second signal stops them", len(self._active.all()))
+        while not slots.idle:
+            if self._signals > 1:
+                self._stop_hard(slots)
+                return
+            self._fork_server.tend(TEND_SECONDS)
+
+    def _stop_hard(self, slots: Slots) -> None:
+        """Kill all jobs; each says that it was preempted."""
+        self._exit = EXIT_STOPPED
+        slots.drain()
+        until = time.monotonic() + HARD_STOP_SECONDS
+        while not slots.idle and time.monotonic() < until:
+            for attempt in self._active.all():
+                if isinstance(attempt, Attempt):
+                    attempt.stop(Stop.PREEMPTED)
+            time.sleep(0.05)
+
+    def _leave(self, reason: str) -> None:
+        message = ClusterManagerDown(
+            cluster_manager=self._identity.cluster_manager, node=self._identity.node, reason=reason
+        )
+        try:
+            self._frontend.down(message, timeout=LEAVE_SECONDS)
+        except (FrontendAwayError, RefusedError) as error:
+            log.info("leaving without the frontend's knowledge: %s", error)
+
+    def _obstacle(self) -> str:
+        """Say why no job can be taken now, or ""."""
+        if not self._fork_server.ready:
+            return "no jobs are claimed while the fork server is restarted"
+        if self._scratch is not None:
+            free = self._scratch.free_bytes()
+            if free < self._options.minimum_free_bytes:
+                return (
+                    f"no jobs are claimed: {self._options.scratch} has only {free / 2**20:.0f} MiB free "
+                    f"(--minimum-free is {self._options.minimum_free_bytes / 2**20:.0f} MiB)"
+                )
+        return ""

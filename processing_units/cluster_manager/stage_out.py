@@ -1,0 +1,78 @@
+"""Hand an attempt's products in to the attempt's own staging, synced to disk and checked against their sha256."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from dataserver.client import UploadRefused, stage
+from dataserver.errors import FetchFailed
+from processing_units.cluster_manager.backoff import Backoff
+from processing_units.cluster_manager.faults import FaultError
+from processing_units.contract import FaultKind, StagedProduct
+
+log = logging.getLogger(__name__)
+
+_WRONG_DIGEST = 422
+_NO_ROOM = 507
+_TRIES = 3
+
+
+def stage_out(path: Path, product: StagedProduct, staging_url: str, pause: Callable[[float], None]) -> None:
+    """Send one product; ``pause`` sleeps while the data server is away, or raises when the attempt is to end.
+
+    The bytes are hashed once, by the data server, which refuses them if they have not the sha256 that the recipe found
+    while it wrote them.
+
+    Raises
+    ------
+    FaultError
+        The file is not what the recipe said it is, or the data server does not take it.
+    """
+    _sync(path)
+    backoff = Backoff()
+    damaged = 0
+    while True:
+        try:
+            stored = stage(staging_url, path.name, path, product.sha256)
+        except FetchFailed as error:
+            log.info("%s cannot be handed in (%s); it is tried again", product.name, error)
+        except UploadRefused as error:
+            damaged += error.status == _WRONG_DIGEST
+            if damaged >= _TRIES or not error.transient or error.status == _NO_ROOM:
+                raise _refused(product, error) from error
+        else:
+            if stored.size != product.size:
+                raise _changed(product, f"it has {stored.size} bytes instead of {product.size}")
+            return
+        pause(backoff.pause())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refused(product: StagedProduct, error: UploadRefused) -> FaultError:
+    if error.status == _NO_ROOM:
+        return FaultError(
+            FaultKind.DISK_FULL,
+            f"The data server has no room for {product.name}: {error.message}",
+            hint=error.hint or "Ask the administrator to make room on the data server, then retry.",
+        )
+    if error.status == _WRONG_DIGEST:
+        return _changed(product, error.message)
+    return FaultError(FaultKind.STAGE_OUT, f"The data server refused {product.name}: {error.message}", hint=error.hint)
+
+
+def _changed(product: StagedProduct, how: str) -> FaultError:
+    return FaultError(
+        FaultKind.STAGE_OUT,
+        f"The product {product.name} is not the file that the recipe described: {how}",
+        hint="It was changed after it was written, or the node's disk or network is failing.",
+    )
