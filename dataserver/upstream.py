@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from dataserver.errors import FetchFailed
@@ -18,9 +18,19 @@ _BROKEN = (OSError, http.client.HTTPException)  # URLError and timeouts are OSEr
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *arguments: Any, **keywords: Any) -> None:
-        """Refuse: a data server gives the file itself; the answer then counts as an error."""
+def opener() -> urllib.request.OpenerDirector:
+    """Return an opener for http and https that follows no redirects (and knows no file: or ftp:)."""
+    made = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.UnknownHandler,
+    ):
+        made.add_handler(handler())
+    return made
 
 
 class Source:
@@ -33,11 +43,11 @@ class Source:
         self._read = 0
         self._tries = 1
         if size is None and said is None:
-            raise FetchFailed(f"{_shown(url)} does not say how large the file is", transient=False)
+            raise FetchFailed(f"{shown(url)} does not say how large the file is", transient=False)
         self.size = size if size is not None else said or 0
         if said is not None and said != self.size:
             self.close()
-            raise FetchFailed(f"{_shown(url)} has {said} bytes, not {self.size}", transient=False)
+            raise FetchFailed(f"{shown(url)} has {said} bytes, not {self.size}", transient=False)
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes, none at the end."""
@@ -54,7 +64,7 @@ class Source:
                     self._tries = 1
                 return chunk
             if self._tries >= _TRIES:
-                raise FetchFailed(f"{_shown(self._url)} broke off at byte {self._read} of {self.size}: {reason}")
+                raise FetchFailed(f"{shown(self._url)} broke off at byte {self._read} of {self.size}: {reason}")
             self._tries += 1
             self.close()
             self._response, _ = self._upstream.ask(self._url, self._read)
@@ -78,7 +88,7 @@ class Upstream:
     def __init__(self, registered: Sequence[str] | None, timeout: float) -> None:
         self._registered = None if registered is None else [_parts(address) for address in registered]
         self._timeout = timeout
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = opener()
 
     @contextmanager
     def opened(self, url: str, size: int | None) -> Iterator[Source]:
@@ -94,13 +104,13 @@ class Upstream:
         """Raise FetchFailed unless the URL is one that may be asked."""
         scheme, host, path = _parts(url)
         if scheme not in {"http", "https"} or not host or {".", ".."} & set(unquote(path).split("/")):
-            raise FetchFailed(f"{_shown(url)} is not an http address", status=400, transient=False)
+            raise FetchFailed(f"{shown(url)} is not an http address", status=400, transient=False)
         if self._registered is not None and not any(
             (scheme, host) == (its_scheme, its_host) and path.startswith(its_path.rstrip("/") + "/")
             for its_scheme, its_host, its_path in self._registered
         ):
             raise FetchFailed(
-                f"{_shown(url)} is not below a registered data server",
+                f"{shown(url)} is not below a registered data server",
                 hint="register the data server where this cache is started",
                 status=403,
                 transient=False,
@@ -118,7 +128,7 @@ class Upstream:
         except _BROKEN as error:
             reason = getattr(error, "reason", error)
             raise FetchFailed(
-                f"{_shown(url)} cannot be reached: {reason}", hint="is the data server up, and is the network?"
+                f"{shown(url)} cannot be reached: {reason}", hint="is the data server up, and is the network?"
             ) from error
         if not offset:
             length = response.headers.get("Content-Length", "")
@@ -126,7 +136,7 @@ class Upstream:
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if response.status != http.client.PARTIAL_CONTENT or not found or int(found[1]) != offset:
             response.close()
-            raise FetchFailed(f"{_shown(url)} broke off at byte {offset} and does not resume")
+            raise FetchFailed(f"{shown(url)} broke off at byte {offset} and does not resume")
         return response, int(found[2])
 
 
@@ -137,10 +147,10 @@ def _refused(url: str, code: int) -> FetchFailed:
         507: "its disk is full",
     }.get(code, "")
     if 300 <= code < 400:
-        return FetchFailed(f"{_shown(url)} answered with a redirect, which is not followed", transient=False)
+        return FetchFailed(f"{shown(url)} answered with a redirect, which is not followed", transient=False)
     transient = code >= 500 or code in {408, 429}
     return FetchFailed(
-        f"{_shown(url)} answered {code}", hint, status=code if code in {403, 404} else 502, transient=transient
+        f"{shown(url)} answered {code}", hint, status=code if code in {403, 404} else 502, transient=transient
     )
 
 
@@ -150,6 +160,6 @@ def _parts(url: str) -> tuple[str, str, str]:
     return parts.scheme, f"{(parts.hostname or '').lower()}:{port}" if parts.hostname else "", parts.path
 
 
-def _shown(url: str) -> str:
-    """The URL without its query: a signature does not belong in a log."""
+def shown(url: str) -> str:
+    """Return the URL without its query: a signature does not belong in a log."""
     return url.split("?", 1)[0]
