@@ -1,0 +1,230 @@
+"""The portal over HTTP, for scripts and for `awrecipe`: every call is safe to repeat, and is repeated while it may help."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from awclient.configuration import Configuration
+from awclient.errors import ClientError, Lost, error_of_status
+from processing_units.contract import Plan, RunStatus, Submission
+
+Json = dict[str, Any]
+_API = "/api/v1"
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 8.0
+# Statuses that say "not now": the same request may succeed later.
+_PASSING = {429, 500, 502, 503, 504}
+_PAGE = 500
+
+
+class Portal:
+    """A portal as one user sees it.
+
+    ``patience`` is for how many seconds a call that is safe to repeat is repeated while the portal is away;
+    ``on_wait`` is told (why, seconds to the next try) each time.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        patience: float = 60.0,
+        on_wait: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.url = configuration.url
+        self.patience = patience
+        self._on_wait = on_wait or (lambda why, pause: None)
+        self.http = httpx.Client(
+            headers={"Authorization": f"Bearer {configuration.token}", "User-Agent": "awrecipe/1"},
+            timeout=httpx.Timeout(60.0, connect=10.0),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+
+    # ------------------------------------------------------------------------------------------------- the calls
+
+    def whoami(self) -> Json:
+        """Return user, context and the portal's version."""
+        return self._json("GET", "/whoami")
+
+    def recipes(self) -> list[Json]:
+        """Return the recipes in the order in which a night needs them, with inputs and parameters."""
+        return list(self._json("GET", "/recipes")["items"])
+
+    def recipe(self, name: str) -> Json:
+        """Return one recipe with its documentation and the schema of its parameters."""
+        return self._json("GET", f"/recipes/{_segment(name)}")
+
+    def products(self, limit: int | None = None, **filters: Any) -> Iterator[Json]:
+        """Yield the products that match, page by page."""
+        offset, given = 0, 0
+        while True:
+            size = _PAGE if limit is None else min(_PAGE, limit - given)
+            if size <= 0:
+                return
+            wanted = {name: value for name, value in filters.items() if value not in (None, "", [])}
+            page = self._json("GET", "/products", params={**wanted, "offset": offset, "limit": size})
+            yield from page["items"]
+            given += len(page["items"])
+            if page["next"] is None:
+                return
+            offset = page["next"]
+
+    def product(self, number: int) -> Json:
+        """Return one product with QC and lineage."""
+        return self._json("GET", f"/products/{number}")
+
+    def plan(self, submission: Submission) -> Plan:
+        """Return what a submission would do."""
+        return Plan.model_validate(self._json("POST", "/plan", json=submission.model_dump(mode="json")))
+
+    def submit(self, submission: Submission) -> RunStatus:
+        """Submit; with its idempotency key the same submission, sent twice, is one run."""
+        if not submission.idempotency_key:
+            raise ValueError("a submission is only sent with an idempotency key")
+        return RunStatus.model_validate(self._json("POST", "/runs", json=submission.model_dump(mode="json")))
+
+    def runs(self, **filters: Any) -> list[Json]:
+        """Return the user's runs, newest first, without their jobs."""
+        wanted = {name: value for name, value in filters.items() if value is not None}
+        return list(self._json("GET", "/runs", params=wanted)["items"])
+
+    def run(self, number: int) -> RunStatus:
+        """Return how a run stands."""
+        return RunStatus.model_validate(self._json("GET", f"/runs/{number}"))
+
+    def watch(self, number: int, pause: float = 1.0, *, every_turn: bool = False) -> Iterator[RunStatus]:
+        """Yield how a run stands, at first and at each change (or at every turn), until it has ended.
+
+        It also yields, unchanged, about every 5 s, so that whoever watches can look at a clock.
+        """
+        tag, status = "", None
+        while True:
+            headers = {"If-None-Match": tag} if tag else {}
+            begin = time.monotonic()
+            wait = 0 if every_turn or not tag else 5
+            response = self.call("GET", f"/runs/{number}", params={"wait": wait}, headers=headers)
+            if status is None or response.status_code != httpx.codes.NOT_MODIFIED:
+                status = RunStatus.model_validate(self._decode(response))
+                tag = response.headers.get("ETag", "")
+            yield status
+            if status.state in {"done", "failed", "cancelled"}:
+                return
+            time.sleep(max(0.0, pause - (time.monotonic() - begin)))
+
+    def log(self, run: int, job: int, offset: int = 0, attempt: int | None = None) -> Json:
+        """Return the log of a job's attempt (the last one) from that byte on: ``text``, ``next_offset``, ``ended``."""
+        wanted = {"offset": offset} if attempt is None else {"offset": offset, "attempt": attempt}
+        return self._json("GET", f"/runs/{run}/jobs/{job}/log", params=wanted)
+
+    def cancel(self, number: int) -> RunStatus:
+        """Cancel what has not ended yet."""
+        return RunStatus.model_validate(self._json("POST", f"/runs/{number}/cancel"))
+
+    def retry(self, number: int) -> RunStatus:
+        """Queue the failed jobs of a run again."""
+        return RunStatus.model_validate(self._json("POST", f"/runs/{number}/retry"))
+
+    def units(self) -> list[Json]:
+        """Return the processing units that the user may use."""
+        return list(self._json("GET", "/units")["items"])
+
+    def ingest(self, path: Path, fields: dict[str, str], camera: bytes | None = None) -> Json:
+        """Upload one raw frame; return its ``outcome`` (ingested, there or refused) and the product or the reason."""
+
+        def send() -> httpx.Response:
+            with path.open("rb") as file:
+                files: dict[str, Any] = {"file": (path.name, file, "application/octet-stream")}
+                if camera is not None:
+                    files["camera"] = ("camera.toml", camera, "application/toml")
+                # Written slowly onto a slow disk, a large frame takes longer than a question does.
+                return self.http.post(self._address("/ingest"), data=fields, files=files, timeout=600.0)
+
+        return self._decode(self._patiently(send))
+
+    # --------------------------------------------------------------------------------------------------- the wire
+
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a call that is safe to repeat, and repeat it while the portal is away."""
+        return self._patiently(lambda: self.http.request(method, self._address(path), **options))
+
+    def _address(self, path: str) -> str:
+        return f"{self.url}{_API}{path}"
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        return self._decode(self.call(method, path, **options))
+
+    def _patiently(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        begin, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            response: httpx.Response | None = None
+            try:
+                response = send()
+            except httpx.TransportError as problem:
+                why = f"{self.url} does not answer ({str(problem) or type(problem).__name__})"
+            except httpx.InvalidURL as problem:
+                raise Lost(f"{self.url} is not an address: {problem}") from None
+            else:
+                if response.status_code not in _PASSING:
+                    return response
+                why = f"{self.url} answered {response.status_code}"
+            asked = _asked_pause(response)
+            wait = max(asked, pause * random.uniform(0.75, 1.25))  # noqa: S311 - spreads clients, hides nothing
+            if time.monotonic() - begin + wait > self.patience:
+                if response is not None:
+                    raise self._error(response)
+                raise Lost(
+                    f"gave up: {why} for {self.patience:.0f} s", hint="the same command goes on from where it was"
+                )
+            self._on_wait(why, wait)
+            time.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _decode(self, response: httpx.Response) -> Json:
+        if not response.is_success:
+            raise self._error(response)
+        try:
+            content = response.json()
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise Lost(f"{self.url} is not a portal of this kind: it answered with something else than JSON")
+        return content
+
+    def _error(self, response: httpx.Response) -> ClientError:
+        if response.is_redirect:
+            target = response.headers.get("Location", "")
+            return Lost(f"{self.url} sends us on to {target}", hint="log in with that address if it is the right one")
+        try:
+            content = response.json()
+            message, hint = str(content["error"]), str(content.get("hint") or "")
+            field = str(content.get("field") or "")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            message, hint, field = f"{self.url} answered {response.status_code} {response.reason_phrase}", "", ""
+        return error_of_status(response.status_code, message, hint=hint, field=field)
+
+
+def _segment(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def _asked_pause(response: httpx.Response | None) -> float:
+    """Return the seconds that a Retry-After header asks for, at most half a minute."""
+    text = response.headers.get("Retry-After", "") if response is not None else ""
+    return min(float(text), 30.0) if text.isdigit() else 0.0

@@ -1,0 +1,170 @@
+"""`awrecipe products | get | ingest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from awclient.errors import RecipeFailed, UsageProblem
+from awclient.session import JsonOption, session_of
+from awclient.terminal import Progress, out, out_json, out_table, say
+
+if TYPE_CHECKING:
+    from awclient.client import Json, Portal
+
+TypeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        help="Type of the frames where the headers do not tell it, or tell it wrong: RawDomeFlat, or "
+        "'domeflat/*=RawDomeFlat' for the files that match; may be given several times, the first that fits counts.",
+    ),
+]
+InstrumentOption = Annotated[str, typer.Option(help="Instrument, where the headers do not tell.")]
+CameraOption = Annotated[Path | None, typer.Option(help="TOML file that describes an unknown camera.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command()(products)
+    app.command()(get)
+    app.command()(ingest)
+
+
+def products(  # noqa: PLR0913, PLR0917 - an option each
+    context: typer.Context,
+    kind: Annotated[str, typer.Option("--kind", "--type", help="Kind, like BiasFrame or RawBias.")] = "",
+    instrument: Annotated[str, typer.Option(help="Instrument.")] = "",
+    chip: Annotated[str, typer.Option(help="Chip.")] = "",
+    filter: Annotated[str, typer.Option(help="Filter.")] = "",
+    night: Annotated[str, typer.Option(help="Night (date of its evening).")] = "",
+    run: Annotated[int | None, typer.Option(help="Products of that run.")] = None,
+    name: Annotated[str, typer.Option(help="Part of the name.")] = "",
+    number: Annotated[int | None, typer.Option("--id", help="That product.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many.", min=1)] = None,
+    json: JsonOption = False,
+) -> None:
+    """List products with attributes, QC values and lineage (all of them with --json)."""
+    filters: dict[str, Any] = {
+        "kind": kind, "instrument": instrument, "chip": chip, "filter": filter, "night": night, "run": run,
+        "name": name,
+    }  # fmt: skip
+    with session_of(context).open() as portal:
+        found = [portal.product(number)] if number is not None else list(portal.products(limit=limit, **filters))
+    if json:
+        out_json(found)
+        return
+    out_table(("product", "kind", "name", "chip", "filter", "night", "flags", "quality"), [
+        (entry["id"], entry["kind"], entry["name"], entry["chip"], entry["filter"] or "-", entry["night"] or "-",
+         entry["quality_flags"] or "-", quality_line(entry))
+        for entry in found
+    ])  # fmt: skip
+
+
+def quality_line(product: Json, most: int = 4) -> str:
+    """Return a product's first QC values in a line; those beyond their limits come first and are marked."""
+    measurements = sorted(product["measurements"], key=lambda entry: entry["verdict"] != "bad")
+    parts = []
+    for entry in measurements[:most]:
+        value = "none" if entry["value"] is None else f"{entry['value']:.5g}"
+        error = "" if entry["error"] is None else f"±{entry['error']:.2g}"
+        unit = f" {entry['unit']}" if entry["unit"] else ""
+        parts.append(f"{entry['name']} {value}{error}{unit}{' BAD' if entry['verdict'] == 'bad' else ''}")
+    return ", ".join(parts)
+
+
+def get(
+    context: typer.Context,
+    numbers: Annotated[list[str] | None, typer.Argument(help="Products' numbers, like 12,15 or 12-18.")] = None,
+    run: Annotated[int | None, typer.Option(help="All products of that run.")] = None,
+    kind: Annotated[str, typer.Option("--kind", "--type", help="Only products of that kind.")] = "",
+    night: Annotated[str, typer.Option(help="Products of that night.")] = "",
+    instrument: Annotated[str, typer.Option(help="Products of that instrument.")] = "",
+    format: Annotated[str, typer.Option(help="fits (as stored), votable, asdf.")] = "fits",
+    directory: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")] = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Download products; cut off, it goes on where it was, and each FITS file is held to its sha256."""
+    with session_of(context).open() as portal:
+        filters: dict[str, Any] = {"run": run, "kind": kind, "night": night, "instrument": instrument}
+        wanted = _wanted(portal, numbers or [], filters)
+        written = _download_all(portal, wanted, directory, format, quiet=json)
+    if json:
+        out_json(written)
+    else:
+        for entry in written:
+            out(entry["path"] + ("" if entry["downloaded"] else "  (was there)"))
+
+
+def _wanted(portal: Portal, numbers: list[str], filters: dict[str, Any]) -> list[Json]:
+    from awclient.recipe_options import parse_ids
+
+    if numbers:
+        return [portal.product(number) for text in numbers for number in parse_ids(text, "products")]
+    if not any(filters.values()):
+        raise UsageProblem(
+            "no product is named", hint="name them by number, or by --run, --kind, --night, --instrument"
+        )
+    found = list(portal.products(**filters))
+    if not found:
+        raise UsageProblem("no product matches", hint="`awrecipe products` with the same filters shows what there is")
+    return found
+
+
+def _download_all(portal: Portal, wanted: list[Json], directory: Path, kind_of_file: str, quiet: bool) -> list[Json]:
+    from awclient.transfer import download, file_name
+
+    names = [file_name(product, kind_of_file) for product in wanted]
+    written = []
+    with Progress(quiet=quiet) as progress:
+        for product, name in zip(wanted, names, strict=True):
+            # Two products of one name (made twice) would overwrite each other: the number tells them apart.
+            target = directory / (name if names.count(name) == 1 else f"{product['id']}_{name}")
+
+            def report(done: int, size: int, name: str = name) -> None:
+                progress.show(name, done / size if size else 0.0, f"{done / 2**20:.1f} MiB" if progress.is_live else "")
+
+            fetched = download(portal, product, target, kind_of_file, report)
+            written.append({"product": product["id"], "path": str(target), "downloaded": fetched})
+    return written
+
+
+def ingest(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Directories or files.")],
+    type: TypeOption = None,
+    instrument: InstrumentOption = "",
+    camera: CameraOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Upload raw frames: what cannot be understood is reported with its reason, the rest goes in; twice adds nothing."""
+    from awclient.ingest import ingest_paths, read_type_rules
+
+    rules = read_type_rules(type or [])
+    with session_of(context).open() as portal, Progress(quiet=json) as progress:
+        report = ingest_paths(portal, paths, rules, instrument=instrument, camera=camera, progress=progress)
+    if json:
+        out_json(report.as_json())
+    else:
+        say(report.summary())
+        for entry in report.refused:
+            say(f"  refused: {entry['file']}: {entry['reason']}" + (f" ({entry['hint']})" if entry["hint"] else ""))
+        rows: dict[tuple[str, ...], int] = {}
+        for product in report.frames:
+            key = (
+                product["instrument"],
+                product["night"] or "-",
+                product["kind"],
+                product["chip"],
+                product["filter"] or "-",
+            )
+            rows[key] = rows.get(key, 0) + 1
+        if rows:
+            out_table(
+                ("instrument", "night", "type", "chip", "filter", "frames"),
+                [(*key, n) for key, n in sorted(rows.items())],
+            )
+    if not report.frames:
+        raise RecipeFailed("nothing was ingested", hint="--type and --instrument tell what the headers do not")

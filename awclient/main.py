@@ -1,0 +1,187 @@
+"""The `awrecipe` command: recipes on the observatory's machines from a shell.
+
+Exit codes: 0 ok, 1 recipe failed, 2 usage, 3 not allowed, 4 lost or timed out, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from awclient import data_commands, night_command, run_commands
+from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
+from awclient.session import JsonOption, Session, complete_recipe, session_of
+from awclient.terminal import clean, out, out_json, out_table, say
+
+app = typer.Typer(
+    name="awrecipe",
+    help="Run recipes, watch them, and get their products. Exit codes: 0 ok, 1 recipe failed, 2 usage, 3 not allowed, "
+    "4 lost or timed out, 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+run_commands.register(app)
+data_commands.register(app)
+night_command.register(app)
+
+
+@app.callback()
+def _begin(
+    context: typer.Context,
+    url: Annotated[str, typer.Option(help="The portal's address; else AWPORTAL_URL, else the one logged in to.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="File that holds the token; else AWPORTAL_TOKEN or AWPORTAL_TOKEN_FILE.")
+    ] = None,
+    patience: Annotated[float, typer.Option(help="Seconds to go on trying while the portal is away.", min=0)] = 60.0,
+) -> None:
+    context.obj = Session(url=url, token_file=token_file, patience=patience)
+
+
+@app.command()
+def login(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="The portal's address.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="Read the token from this file.")] = None,
+) -> None:
+    """Keep the portal's address and a token (made on its page "Tokens"), in a file that only you can read."""
+    from awclient.configuration import (
+        Configuration,
+        check_token,
+        check_url,
+        is_unprotected,
+        read_configuration,
+        write_configuration,
+    )
+
+    session: Session = context.obj
+    address = check_url(url or session.url or os.environ.get("AWPORTAL_URL", ""))
+    if is_unprotected(address):
+        say(f"warning: {address} is not encrypted; anyone on the way can read the token")
+    file = token_file or session.token_file
+    if file is not None:
+        token = read_configuration(address, file).token
+    elif sys.stdin.isatty():
+        token = typer.prompt("Token", hide_input=True, err=True)
+    else:
+        token = sys.stdin.readline()
+    configuration = Configuration(address, check_token(token.strip()))
+    with session.open(configuration) as portal:
+        who = portal.whoami()
+    path = write_configuration(configuration)
+    say(f"logged in to {address} as {who['user']}; kept in {path}")
+
+
+@app.command()
+def whoami(context: typer.Context, json: JsonOption = False) -> None:
+    """Show user, project and privilege: what you see, and where results go."""
+    with session_of(context).open() as portal:
+        who = portal.whoami()
+    if json:
+        out_json(who)
+    else:
+        out_table(
+            ("user", "project", "privilege", "portal"),
+            [(who["user"], who["project"] or "-", who["privilege_name"], who["version"])],
+        )
+
+
+@app.command("list")
+def list_recipes(context: typer.Context, json: JsonOption = False) -> None:
+    """List the recipes, in the order in which a night needs them."""
+    with session_of(context).open() as portal:
+        recipes = portal.recipes()
+    if json:
+        out_json(recipes)
+    else:
+        out_table(("recipe", "version", "gives", "what it does"), [
+            (recipe["name"], recipe["version"], ", ".join(recipe["outputs"]), recipe["summary"]) for recipe in recipes
+        ])  # fmt: skip
+
+
+@app.command("help")
+def help_recipe(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="Its name.", autocompletion=complete_recipe)],
+    json: JsonOption = False,
+) -> None:
+    """Show what a recipe does, what it takes, and its parameters with units and defaults."""
+    from awclient.recipe_options import describe
+
+    with session_of(context).open() as portal:
+        found = portal.recipe(recipe)
+    if json:
+        out_json(found)
+        return
+    out("\n".join(describe(found)))
+    out("\n" + found["documentation"])
+
+
+@app.command()
+def units(context: typer.Context, json: JsonOption = False) -> None:
+    """List the processing units that you may use, and how they stand."""
+    with session_of(context).open() as portal:
+        found = portal.units()
+    if json:
+        out_json(found)
+    else:
+        out_table(("unit", "state", "slots", "busy", "waiting", "remark"), [
+            (unit["name"], unit["state"], unit["slots"], unit["busy"], unit["waiting"], unit["reason"])
+            for unit in found
+        ])  # fmt: skip
+
+
+def main() -> None:
+    """Run the command; every end is an exit code and, where it is a bad one, a line that says why."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with these arguments and return its exit code."""
+    try:
+        result = app(args=arguments, prog_name="awrecipe", standalone_mode=False)
+    except ClientError as problem:
+        _tell(problem)
+        return problem.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        say("interrupted; what was submitted goes on, and the same command re-attaches to it")
+        return EXIT_INTERRUPTED
+    except typer.TyperException as problem:
+        _tell(UsageProblem(_message_of(problem), hint=_usage_hint(problem)))
+        return EXIT_USAGE
+    except BrokenPipeError:
+        # Whoever read the output (head, less) has closed it: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as problem:
+        if os.environ.get("AWRECIPE_TRACEBACK"):
+            raise
+        say(f"awrecipe: a defect of awrecipe itself: {type(problem).__name__}: {problem}")
+        say("  set AWRECIPE_TRACEBACK=1, run it again, and report what it prints")
+        return EXIT_LOST
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _message_of(problem: typer.TyperException) -> str:
+    written = getattr(problem, "format_message", None)
+    return str(written()) if written else str(problem)
+
+
+def _usage_hint(problem: BaseException) -> str:
+    context = getattr(problem, "ctx", None)
+    return f"see `{context.command_path} --help`" if context is not None else "see `awrecipe --help`"
+
+
+def _tell(problem: ClientError) -> None:
+    where = f"{clean(problem.field)}: " if problem.field and problem.field not in problem.message else ""
+    say(f"awrecipe: {where}{problem.message}")
+    if problem.hint:
+        say(f"  {problem.hint}")
+
+
+if __name__ == "__main__":
+    main()

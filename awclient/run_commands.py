@@ -1,0 +1,236 @@
+"""`awrecipe run | status | logs | cancel | retry`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awclient.errors import UsageProblem
+from awclient.session import JsonOption, complete_recipe, session_of
+from awclient.terminal import out, out_json, out_table, say
+
+if TYPE_CHECKING:
+    from awclient.client import Json, Portal
+    from processing_units.contract import Plan, RunStatus, Submission
+
+RunNumber = Annotated[int, typer.Argument(help="The run's number.", min=1)]
+Timeout = Annotated[float | None, typer.Option(help="With --wait: give up after so many seconds; the run goes on.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    extra = {"ignore_unknown_options": True, "allow_extra_args": True}
+    app.command(context_settings=extra, epilog="`awrecipe help RECIPE` shows a recipe's own options.")(run)
+    app.command()(status)
+    app.command()(logs)
+    app.command()(cancel)
+    app.command()(retry)
+
+
+def run(  # noqa: PLR0913, PLR0917 - an option each
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="The recipe's name.", autocompletion=complete_recipe)],
+    params: Annotated[Path | None, typer.Option(help="Parameters from a TOML or JSON file.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, the same as --name value.")] = None,
+    night: Annotated[str, typer.Option(help="Inputs of that night (date of its evening, 2024-05-12).")] = "",
+    instrument: Annotated[str, typer.Option(help="Inputs of that instrument.")] = "",
+    filter: Annotated[str, typer.Option(help="Inputs in that filter.")] = "",
+    chip: Annotated[str, typer.Option(help="Inputs of that chip.")] = "",
+    kind: Annotated[str, typer.Option("--type", help="Inputs of that kind, like RawBias.")] = "",
+    unit: Annotated[str, typer.Option(help="Processing unit; else the portal picks one and says why.")] = "",
+    privilege: Annotated[int | None, typer.Option(help="Who sees the products: 1 MyDB ... 5 VO.", min=1, max=5)] = None,
+    comment: Annotated[str, typer.Option(help="A remark kept with the run.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; make nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if the recipe failed.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait, and write the logs as they grow.")] = False,
+    timeout: Timeout = None,
+    new: Annotated[bool, typer.Option("--new", help="A new run, even if the same command was cut off before.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a recipe on frames given by number (12-18) or by filter; its parameters are options (--sigma-clip 3)."""
+    from awclient.following import raise_unless_done
+    from awclient.selection import Filters
+    from awclient.submitting import PendingSubmission
+
+    filters = Filters(kind, instrument, night, filter, chip)
+    with session_of(context).open() as portal:
+        submission = _submission(portal, recipe, list(context.args), filters, params, parameter or [])
+        submission = submission.model_copy(update={"unit": unit or None, "privilege": privilege, "comment": comment})
+        if dry_run:
+            _show_plan(portal.plan(submission), json)
+            return
+        pending = PendingSubmission(portal, submission, new=new)
+        status = pending.send()
+        if pending.is_resumed:
+            say(f"re-attached to run {status.id}, submitted by this command before it was cut off (--new submits anew)")
+        elif not json:
+            say(f"run {status.id}: {_jobs(status)} on unit {status.unit} ({status.unit_reason})")
+        if wait or follow:
+            status = _wait(portal, status.id, follow, timeout, json)
+        pending.settle()
+    _show_status(status, json)
+    if wait or follow:
+        raise_unless_done(status)
+
+
+def _submission(
+    portal: Portal, recipe: str, arguments: list[str], filters: object, params: Path | None, pairs: list[str]
+) -> Submission:
+    from awclient.recipe_options import parse_directions, read_parameter_file
+    from awclient.selection import Filters, select_inputs
+    from processing_units.contract import Submission
+
+    found = portal.recipe(recipe)
+    directions = parse_directions(found, arguments)
+    parameters = read_parameter_file(params) if params else {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageProblem(f"--parameter {pair}: write NAME=VALUE")
+        parameters[name.replace("-", "_")] = value
+    inputs = dict(directions.inputs)
+    primary = {entry["role"] for entry in found["inputs"] if entry["primary"]} | {""}
+    if not primary & inputs.keys():
+        assert isinstance(filters, Filters)  # noqa: S101 - tells the type checker
+        inputs |= select_inputs(portal, found, filters)
+    return Submission(recipe=found["name"], inputs=inputs, parameters=parameters | directions.parameters)
+
+
+def status(
+    context: typer.Context,
+    run: Annotated[int | None, typer.Argument(help="The run's number; none lists your runs.", min=1)] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if the recipe failed.")] = False,
+    timeout: Timeout = None,
+    limit: Annotated[int, typer.Option(help="How many runs to list.", min=1, max=500)] = 20,
+    json: JsonOption = False,
+) -> None:
+    """Show how a run stands with its jobs, or list your runs."""
+    from awclient.following import raise_unless_done
+
+    with session_of(context).open() as portal:
+        if run is None:
+            _show_runs(portal.runs(limit=limit), json)
+            return
+        found = _wait(portal, run, False, timeout, json) if wait else portal.run(run)
+    _show_status(found, json)
+    if wait:
+        raise_unless_done(found)
+
+
+def logs(
+    context: typer.Context,
+    run: RunNumber,
+    job: Annotated[int | None, typer.Argument(help="One job only.", min=1)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write the logs of a run's jobs, in order; with -f while they grow."""
+    from awclient.following import LogFollower
+
+    with session_of(context).open() as portal:
+        found = portal.run(run)
+        numbers = [entry.number for entry in found.jobs if job in {None, entry.number}]
+        if not numbers:
+            raise UsageProblem(f"run {run} has no job {job}", hint=f"it has {len(found.jobs)}: `awrecipe status {run}`")
+        if json:
+            if follow:
+                raise UsageProblem("--json gives the whole log at once: leave out --follow")
+            out_json([{"job": number, "text": _whole_log(portal, run, number)} for number in numbers])
+            return
+        follower = LogFollower(portal, run, job)
+        if not follow:
+            follower.catch_up(found)
+            return
+        for found in portal.watch(run, every_turn=True):
+            follower.catch_up(found)
+
+
+def cancel(context: typer.Context, run: RunNumber, json: JsonOption = False) -> None:
+    """Cancel a run: its queued jobs at once, its running jobs within seconds."""
+    with session_of(context).open() as portal:
+        _show_status(portal.cancel(run), json)
+
+
+def retry(
+    context: typer.Context,
+    run: RunNumber,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if the recipe failed.")] = False,
+    timeout: Timeout = None,
+    json: JsonOption = False,
+) -> None:
+    """Run the failed jobs of a run again; those that are done stay as they are."""
+    from awclient.following import raise_unless_done
+
+    with session_of(context).open() as portal:
+        found = portal.retry(run)
+        if wait:
+            found = _wait(portal, run, False, timeout, json)
+    _show_status(found, json)
+    if wait:
+        raise_unless_done(found)
+
+
+def _wait(portal: Portal, run: int, with_logs: bool, timeout: float | None, json: bool) -> RunStatus:
+    from awclient.following import follow
+
+    return follow(portal, run, logs=with_logs, quiet=json, timeout=timeout, logs_to_stderr=json)
+
+
+def _whole_log(portal: Portal, run: int, job: int) -> str:
+    pieces: list[str] = []
+    offset = 0
+    while True:
+        piece = portal.log(run, job, offset)
+        if int(piece["next_offset"]) == offset:
+            return "".join(pieces)
+        pieces.append(str(piece["text"]))
+        offset = int(piece["next_offset"])
+
+
+def _jobs(status: RunStatus) -> str:
+    count = sum(status.counts.values())
+    return f"{status.recipe}, {count} job{'' if count == 1 else 's'}"
+
+
+def _show_status(status: RunStatus, json: bool) -> None:
+    from awclient.following import describe
+
+    if json:
+        out_json(status.model_dump(mode="json"))
+        return
+    out(f"run {status.id} {status.recipe} {status.version} by {status.user} on {status.unit}: {describe(status)}")
+    rows = [
+        (job.number, job.label, job.state, f"{100 * job.progress:.0f} %",
+         "" if job.seconds is None else f"{job.seconds:.1f}", job.node, ",".join(map(str, job.products)), job.reason)
+        for job in status.jobs
+    ]  # fmt: skip
+    if rows:
+        out_table(("job", "label", "state", "progress", "seconds", "node", "products", "reason"), rows)
+
+
+def _show_runs(runs: list[Json], json: bool) -> None:
+    if json:
+        out_json(runs)
+        return
+    out_table(("run", "recipe", "state", "jobs", "unit", "submitted", "remark"), [
+        (run["id"], run["recipe"], run["state"], sum(run["counts"].values()), run["unit"], run["submitted"][:19],
+         run["comment"])
+        for run in runs
+    ])  # fmt: skip
+
+
+def _show_plan(plan: Plan, json: bool) -> None:
+    if json:
+        out_json(plan.model_dump(mode="json"))
+        return
+    out(f"{plan.recipe} {plan.version} on unit {plan.unit} ({plan.unit_reason}); nothing has been submitted")
+    out("parameters: " + ", ".join(f"{name}={value}" for name, value in plan.parameters.items()))
+    for number, job in enumerate(plan.jobs, 1):
+        inputs = "; ".join(f"{role}: {','.join(map(str, ids))}" for role, ids in job.inputs.items())
+        out(f"job {number} {job.label}: {inputs}")
+        for choice in job.calibrations:
+            out(f"    {choice.role}: {choice.name or 'none'} ({choice.reason})")
+        if job.problem:
+            out(f"    problem: {job.problem}")

@@ -1,0 +1,74 @@
+"""Which frames a command means: by number or by filter, in the roles that a recipe has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from awclient.client import Json, Portal
+from awclient.errors import UsageProblem
+
+IS_BAD = 0
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a selection of products may be narrowed by; empty means any."""
+
+    kind: str = ""
+    instrument: str = ""
+    night: str = ""
+    filter: str = ""
+    chip: str = ""
+
+    def given(self) -> dict[str, Any]:
+        """Return the filters that are set, by the name that the portal knows."""
+        named = {
+            "instrument": self.instrument,
+            "night": self.night,
+            "filter": self.filter,
+            "chip": self.chip,
+        }
+        return {name: value for name, value in named.items() if value}
+
+
+def primary_inputs(recipe: Json) -> list[Json]:
+    """Return the inputs that a user picks."""
+    return [entry for entry in recipe["inputs"] if entry["primary"]]
+
+
+def select_inputs(portal: Portal, recipe: Json, filters: Filters) -> dict[str, list[int]]:
+    """Return the primary inputs that the filters name, by role; raise UsageProblem where there is nothing.
+
+    A role that takes several kinds gets the first kind of its list that the archive has, unless ``kind`` says which.
+    """
+    if not filters.given() and not filters.kind:
+        raise UsageProblem(
+            "no inputs are named",
+            hint=f"name them by number (`awrecipe run {recipe['name']} 12-18`) or by --night, --instrument, ...",
+        )
+    chosen: dict[str, list[int]] = {}
+    for entry in primary_inputs(recipe):
+        kinds = [kind for kind in entry["kinds"] if filters.kind in {"", kind}]
+        for kind in kinds:
+            found = portal.products(kind=kind, **filters.given())
+            numbers = [product["id"] for product in found if product["is_valid"] != IS_BAD]
+            if numbers:
+                chosen[entry["role"]] = numbers
+                break
+    if not chosen:
+        kinds = sorted({kind for entry in primary_inputs(recipe) for kind in entry["kinds"]})
+        told = ", ".join(
+            f"{name} {value}" for name, value in {**filters.given(), "type": filters.kind}.items() if value
+        )
+        raise UsageProblem(
+            f"the archive has no {' or '.join(kinds)} with {told} that you may see",
+            hint="`awrecipe products` with the same filters shows what there is",
+        )
+    return chosen
+
+
+def of_kind(products: Iterable[Json], kind: str) -> list[Json]:
+    """Return the products of one kind."""
+    return [product for product in products if product["kind"] == kind]

@@ -1,0 +1,99 @@
+"""What is written to a person's terminal: text made harmless, tables, and progress where there is a terminal.
+
+Results go to standard output, everything else to standard error, so that ``--json`` can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+# Control characters could move a terminal's cursor or more; the marks of direction could turn a text around.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+
+def clean(text: object) -> str:
+    """Return the text without what a terminal would act upon; line ends and tabs stay."""
+    return _CONTROL.sub("", _ESCAPE_SEQUENCE.sub("", str(text)))
+
+
+def say(text: object) -> None:
+    """Write a line for a person to standard error."""
+    print(clean(text), file=sys.stderr, flush=True)
+
+
+def out(text: object = "", end: str = "\n") -> None:
+    """Write a line of the result."""
+    print(clean(text), end=end, flush=True)
+
+
+def out_json(value: Any) -> None:
+    """Write the result as JSON (escaped to ASCII, so that no character in it acts on a terminal)."""
+    print(json.dumps(value, indent=2), flush=True)
+
+
+def out_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table: columns aligned, no frames, so that it can be read and cut alike."""
+    texts = [[clean(cell).replace("\n", " ").replace("\t", " ") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
+    for row in [[heading.upper() for heading in headings], *texts]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    sys.stdout.flush()
+
+
+class Progress:
+    """Bars on a terminal; elsewhere a line at each change of what is said."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bars: dict[str, Any] = {}
+        self._said: dict[str, str] = {}
+        self._display: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty() and not self._quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Display
+
+            self._display = Display(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[said]}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+            )
+            self._display.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._display is not None:
+            self._display.stop()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether bars are drawn, so that it costs nothing to say how far each thing is."""
+        return self._display is not None
+
+    def show(self, name: str, fraction: float, said: str) -> None:
+        """Show how far `name` is, and say what it does."""
+        name, said = clean(name), clean(said)
+        if self._display is not None:
+            if name not in self._bars:
+                self._bars[name] = self._display.add_task(name, total=1.0, said=said)
+            self._display.update(self._bars[name], completed=fraction, said=said)
+        elif said and not self._quiet and self._said.get(name) != said:
+            self._said[name] = said
+            print(f"{name}: {said}", file=sys.stderr, flush=True)
+
+    def line(self, text: str) -> None:
+        """Write a line above the bars."""
+        if self._display is not None:
+            self._display.console.print(clean(text), markup=False, highlight=False)
+        elif not self._quiet:
+            say(text)
