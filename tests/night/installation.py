@@ -1,0 +1,143 @@
+"""A whole installation for a test: all real processes, on free ports, in a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+TREE = Path(__file__).resolve().parent.parent.parent
+SCRIPTS = Path(sys.executable).parent
+START_SECONDS = 90.0
+
+
+class Installation:
+    """``make serve`` in a directory of its own."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        self.port = _three_free_ports()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = home / "launcher.out"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of the launcher and of the client."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWPORTAL_")}
+        return {
+            **clean,
+            **self._settings,
+            "AWPORTAL_HOME": str(self.home),
+            "AWPORTAL_URL": self.url,
+            "AWPORTAL_TOKEN_FILE": str(self.home / "secrets" / "token"),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+            "XDG_STATE_HOME": str(self.home / "client-state"),
+        }
+
+    @property
+    def password(self) -> str:
+        """Password of the user ``astronomer``."""
+        return (self.home / "secrets" / "password").read_text().strip()
+
+    def launch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the launcher to its end."""
+        command = [sys.executable, "-m", "awportal.launcher", *arguments, "--port", str(self.port)]
+        return subprocess.run(
+            command, env=self.environment, cwd=TREE, capture_output=True, text=True, check=False, timeout=900
+        )
+
+    def start(self) -> None:
+        """Start everything and wait until it is up."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "awportal.launcher", "serve", "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=self.environment, cwd=TREE, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while "awportal is up" not in self.log.read_text():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop everything as Ctrl-C does; fail if a process is left."""
+        if self._process is None:
+            return
+        ours = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.send_signal(signal.SIGINT)
+        assert self._process.wait(90) == 0, self.log.read_text()
+        self._process = None
+        _, left = psutil.wait_procs(ours, timeout=10)
+        assert not left, [process.cmdline() for process in left]
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Return the running processes of this installation whose command line holds all `words`."""
+        assert self._process is not None
+        found = []
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if all(word in line for word in words):
+                found.append(process)
+        return found
+
+    def awrecipe(self, *arguments: str, code: int = 0) -> str:
+        """Run the command line, hold it to its exit code, return what it printed on standard output."""
+        result = subprocess.run(
+            [str(SCRIPTS / "awrecipe"), *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert result.returncode == code, f"{result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command line and let it run."""
+        return subprocess.Popen(
+            [str(SCRIPTS / "awrecipe"), *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def products(self, *arguments: str) -> list[dict[str, Any]]:
+        """Return the products that `awrecipe products` lists."""
+        listed = json.loads(self.awrecipe("products", *arguments, "--json"))
+        return list(listed["products"] if isinstance(listed, dict) else listed)
+
+
+def observe(folder: Path, *arguments: str) -> Path:
+    """Let the simulated observatory take a small night; return the directory of its raw files, without the truth."""
+    subprocess.run(
+        [sys.executable, "-m", "observatory", str(folder), *arguments], check=True, capture_output=True, cwd=TREE
+    )
+    (folder / "truth").rename(folder.with_name(folder.name + "-truth"))
+    return folder
+
+
+def _three_free_ports() -> int:
+    """Return a port that is free with the two after it."""
+    for first in range(20000 + os.getpid() % 5000 * 3, 60000, 3):
+        if all(_is_free(port) for port in (first, first + 1, first + 2)):
+            return first
+    raise RuntimeError("no three free ports in a row")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

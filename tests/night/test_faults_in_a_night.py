@@ -1,0 +1,109 @@
+"""Job process, cluster manager, Redis and web process are killed in turn while a night runs: it ends complete, each product once.
+
+R2, R4, R8 of the requirements, on the real processes that `make serve` starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.night.installation import Installation
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+
+# What a night of two chips in one filter allows, by kind; five science exposures.
+EXPECTED = {
+    **dict.fromkeys(
+        ["ReadNoise", "BiasFrame", "DarkFrame", "HotPixelMap", "GainLinearity", "DomeFlatFrame", "TwilightFlatFrame",
+         "ColdPixelMap", "MasterFlatFrame"],
+        2,
+    ),
+    **dict.fromkeys(["ReducedScienceFrame", "WeightFrame", "SourceList"], 10),
+}  # fmt: skip
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+def job_processes(installation: Installation) -> list[psutil.Process]:
+    """Return the children of the fork servers."""
+    return [child for server in installation.processes("recipes.fork_server") for child in server.children()]
+
+
+def kill(process: psutil.Process) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def kinds_made(installation: Installation) -> Counter[str]:
+    made = installation.products("--limit", "1000")
+    return Counter(product["kind"] for product in made if not product["kind"].startswith("Raw"))
+
+
+def test_a_night_survives_the_death_of_every_process(installation: Installation, small_night: Path) -> None:
+    client = installation.begin("night", str(small_night))
+    try:
+        wait_for(lambda: bool(job_processes(installation)), "a job")
+        kill(job_processes(installation)[0])
+
+        wait_for(lambda: kinds_made(installation)["BiasFrame"] == 2, "the first biases")
+        kill(installation.processes("awworker")[0])
+
+        wait_for(lambda: bool(installation.processes("awworker")), "a new cluster manager")
+        kill(installation.processes("redis.conf")[0])
+
+        wait_for(lambda: kinds_made(installation)["GainLinearity"] >= 1, "gains")
+        for worker in installation.processes("gunicorn", "awportal.wsgi"):
+            kill(worker)
+
+        wait_for(lambda: bool(installation.processes("manage.py", "frontend")), "the frontend")
+        kill(installation.processes("manage.py", "frontend")[0])
+        kill(installation.processes("manage.py", "keeper")[0])
+        output, _ = client.communicate(timeout=400)
+    except BaseException:
+        client.kill()
+        client.communicate()
+        raise
+    assert client.returncode == 0, output
+    assert kinds_made(installation) == EXPECTED
+    assert len(set(names(installation))) == sum(EXPECTED.values())
+
+
+def names(installation: Installation) -> list[str]:
+    return [item["name"] for item in installation.products("--limit", "1000") if not item["kind"].startswith("Raw")]
+
+
+def test_a_second_run_of_the_night_adds_nothing(installation: Installation, small_night: Path) -> None:
+    before = sorted(names(installation))
+    installation.awrecipe("night", str(small_night))
+    assert sorted(names(installation)) == before
+
+
+def test_it_all_comes_back_after_a_stop(installation: Installation) -> None:
+    before = sorted(names(installation))
+    installation.stop()
+    begin = time.monotonic()
+    installation.start()
+    assert time.monotonic() - begin < 30
+    assert sorted(names(installation)) == before
+
+
+def test_a_launcher_that_is_killed_leaves_no_process(installation: Installation) -> None:
+    ours = installation.processes()
+    assert installation._process is not None
+    installation._process.kill()
+    installation._process.wait()
+    _, left = psutil.wait_procs(ours, timeout=30)
+    assert not left, [process.cmdline() for process in left]
+    installation._process = None
