@@ -1,0 +1,210 @@
+"""Median-centred k-sigma clipping: of one sample, and of a stack pixel by pixel.
+
+Centred on the median, never the mean: of ten frames a mean-centred 3-sigma clip can reject nothing, since a single
+outlier lies at most (n-1)/sqrt(n) = 2.85 standard deviations from the mean that it shifts itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+MAD_TO_SIGMA = 1.4826  # of a Gaussian: 1 / Phi^-1(3/4)
+
+
+@dataclass(frozen=True)
+class SampleStatistics:
+    """Statistics of what a clip left of a sample."""
+
+    median: float
+    mean: float
+    stdev: float
+    count: int
+
+
+def clipped_statistics(values: NDArray[Any], threshold: float = 5.0, iterations: int = 5) -> SampleStatistics:
+    """Return the statistics of `values` without those farther than `threshold` sigma from the median.
+
+    Sigma is 1.4826 MAD at first (or, where more than half of the values are equal, the standard deviation), then the
+    rms about the median of what is left; what is no number is not counted. Sums are in double precision.
+
+    Parameters
+    ----------
+    values : array
+        Sample of any shape.
+    threshold : float
+        In units of sigma.
+    iterations : int
+        Rounds at most; it ends earlier when nothing more is rejected.
+
+    Returns
+    -------
+    SampleStatistics
+        Median, mean, standard deviation and number of the values kept; NaN and 0 of an empty sample.
+    """
+    kept = values[np.isfinite(values)].ravel()
+    if not kept.size:
+        return SampleStatistics(np.nan, np.nan, np.nan, 0)
+    median = float(np.median(kept))
+    # Whole numbers have a MAD of whole steps, too coarse below a few adu; the floor keeps the first cut from eating in.
+    sigma = max(MAD_TO_SIGMA * float(np.median(np.abs(kept - median))), _step(kept))
+    sigma = sigma or float(np.std(kept, dtype=np.float64))
+    for _ in range(iterations):
+        inside = np.abs(kept - median) <= threshold * sigma
+        if inside.all():
+            break
+        kept = kept[inside]
+        median = float(np.median(kept))
+        sigma = float(np.sqrt(np.mean(np.square(kept - median, dtype=np.float64))))
+    return SampleStatistics(
+        median, float(np.mean(kept, dtype=np.float64)), float(np.std(kept, dtype=np.float64)), int(kept.size)
+    )
+
+
+def _step(values: NDArray[Any]) -> float:
+    """Return 1 for a sample of whole numbers, the least noise that rounding hides, else 0."""
+    few = values[:1000]
+    return 1.0 if np.array_equal(few, np.round(few)) and few.min() != few.max() else 0.0
+
+
+@dataclass(frozen=True)
+class StackMean:
+    """What a clip left of a stack, pixel by pixel: mean, number of accepted values, their median, number rejected."""
+
+    mean: FloatArray
+    count: NDArray[np.int16]
+    median: FloatArray
+    rejected: NDArray[np.int16]
+
+
+Sigma = float | FloatArray | Callable[[FloatArray], FloatArray]
+
+
+def clipped_mean(
+    stack: FloatArray, sigma: Sigma, threshold: float, valid: NDArray[np.bool_] | None = None, iterations: int = 5
+) -> StackMean:
+    """Return the mean over a stack without the values farther than `threshold` x `sigma` from the pixel's median.
+
+    Parameters
+    ----------
+    stack : array of float32, frames x rows x columns
+        Is not changed.
+    sigma : float, array, or function
+        Standard deviation of the values, in a shape that broadcasts to the stack's; a function gets the medians.
+    threshold : float
+        In units of sigma.
+    valid : array of bool like `stack`, optional
+        False where a value must not be used.
+    iterations : int
+        The median is taken anew from what is left, until nothing more is rejected or so many times.
+
+    Returns
+    -------
+    StackMean
+        Mean and median are NaN, the count 0 where there was no valid value.
+    """
+    median, valid_count = stack_median(stack, valid)
+    given = np.asarray(sigma(median) if callable(sigma) else sigma, np.float32)
+    limit = np.broadcast_to(np.float32(threshold) * given, stack.shape)
+    total = np.zeros(median.shape, np.float32)
+    suspect = valid_count < len(stack)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for values, allowed in zip(stack, limit, strict=True):
+            # Sums about the median keep their digits in float32.
+            deviation = values - median
+            total += deviation
+            suspect |= ~(np.abs(deviation) <= allowed)
+        mean = median + total / np.float32(len(stack))
+    count = valid_count.astype(np.int16)
+    where = np.nonzero(suspect)
+    if len(where[0]):
+        columns = np.stack([plane[where] for plane in stack])
+        limits = np.stack([plane[where] for plane in limit])
+        usable = np.isfinite(columns) if valid is None else np.stack([plane[where] for plane in valid])
+        mean[where], count[where], median[where] = _clip_columns(columns, limits, usable, median[where], iterations)
+    return StackMean(mean, count, median, (valid_count - count).astype(np.int16))
+
+
+def stack_median(stack: FloatArray, valid: NDArray[np.bool_] | None = None) -> tuple[FloatArray, NDArray[np.int16]]:
+    """Return the median over the valid values of each pixel (NaN where there are none) and their number."""
+    frames = len(stack)
+    if valid is None or valid.all():
+        middle = sorted_lanes(stack)
+        median = (middle[(frames - 1) // 2] + middle[frames // 2]) * np.float32(0.5)
+        return median, np.full(stack.shape[1:], frames, np.int16)
+    lanes = sorted_lanes(np.where(valid, stack, np.float32(np.inf)))
+    numbers = np.count_nonzero(valid, axis=0).astype(np.int16)
+    median = (lanes[(frames - 1) // 2] + lanes[frames // 2]) * np.float32(0.5)
+    where = np.nonzero(numbers < frames)
+    if len(where[0]):
+        columns = np.stack([lane[where] for lane in lanes])
+        median[where] = _median_of_sorted(columns, numbers[where].astype(np.intp))
+    return median, numbers
+
+
+def sorted_lanes(stack: FloatArray) -> list[FloatArray]:
+    """Return the planes of a stack sorted pixel by pixel, lowest first.
+
+    A sorting network of whole planes (Batcher's merge exchange; Knuth, The Art of Computer Programming 3, 5.2.2
+    algorithm M): each step is one minimum and one maximum of two planes, which numpy does at the memory's speed, twenty
+    times as fast as sorting along the first axis.
+    """
+    lanes = [np.asarray(plane) for plane in stack]
+    for low, high in _network(len(lanes)):
+        smaller = np.minimum(lanes[low], lanes[high])
+        lanes[high] = np.maximum(lanes[low], lanes[high])
+        lanes[low] = smaller
+    return lanes
+
+
+@cache
+def _network(size: int) -> tuple[tuple[int, int], ...]:
+    pairs: list[tuple[int, int]] = []
+    top = 1 << max(size - 1, 1).bit_length() - 1
+    step = top
+    while step > 0:
+        merge, offset, bit = top, step, 0
+        while True:
+            pairs += [(index, index + offset) for index in range(size - offset) if index & step == bit]
+            if merge == step:
+                break
+            offset, merge, bit = merge - step, merge >> 1, step
+        step >>= 1
+    return tuple(pairs)
+
+
+def _clip_columns(
+    columns: FloatArray, limits: FloatArray, usable: NDArray[np.bool_], median: FloatArray, iterations: int
+) -> tuple[FloatArray, NDArray[np.int16], FloatArray]:
+    """Clip the few pixels in which something lies outside: frames x pixels."""
+    kept = usable.copy()
+    for _ in range(iterations):
+        with np.errstate(invalid="ignore"):
+            inside = kept & (np.abs(columns - median) <= limits)
+        # Where the median itself falls between two groups nothing would be left: such a pixel keeps what it had.
+        inside = np.where(inside.any(axis=0), inside, kept)
+        if np.array_equal(inside, kept):
+            break
+        kept = inside
+        numbers = np.count_nonzero(kept, axis=0)
+        median = _median_of_sorted(np.sort(np.where(kept, columns, np.float32(np.inf)), axis=0), numbers)
+    count = np.count_nonzero(kept, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = np.sum(np.where(kept, columns - median, np.float32(0)), axis=0, dtype=np.float32)
+        mean = np.where(count > 0, median + total / count, np.float32(np.nan)).astype(np.float32)
+    return mean, count.astype(np.int16), median
+
+
+def _median_of_sorted(columns: FloatArray, numbers: NDArray[np.intp]) -> FloatArray:
+    """Return the median of the first `numbers` values of each sorted column, NaN of none."""
+    low = np.maximum(numbers - 1, 0) // 2
+    high = np.minimum(numbers // 2, len(columns) - 1)
+    picked = np.take_along_axis(columns, np.stack([low, high]), axis=0)
+    return np.where(numbers > 0, (picked[0] + picked[1]) * np.float32(0.5), np.float32(np.nan)).astype(np.float32)

@@ -1,0 +1,241 @@
+"""Trails of satellites: straight lines across a frame, found by a Hough transform of the sky-subtracted image.
+
+Each cell of a binned image of signal to noise, clipped so that stars weigh no more than a trail does, votes for the lines
+through it (Hough 1962; Duda & Hart 1972). A line that wins must hold along its length and be narrow, then it is
+traced in the pixels themselves. Columns and rows of the detector are not trails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.ccd.sky import robust_noise
+from recipes.frame import FloatArray
+
+Floats = NDArray[np.float64]
+
+BINNED_SIDE = 256  # cells along the longer side: a trail of a few pixels is not diluted much, and it takes 0.1 s
+CLIP = 2.5  # sigma that a cell may count: a star's cell counts no more than a faint trail's
+MAXIMUM_TRAILS = 8
+SEGMENTS = 12
+NEEDED_SEGMENTS = 0.6  # of the line must show the trail
+SEGMENT_THRESHOLD = 3.0  # sigma of the ridge in one segment
+WIDEST = 40  # pixels from the ridge to the edge of a trail
+AXIS_ANGLE = np.deg2rad(0.4)  # lines nearer to a row or column than this are the detector's own
+SHORTEST = 0.25  # of the shorter side: lines that only cut a corner are not judged
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A trail: points with x cos(angle) + y sin(angle) = distance, out to ``half_width`` pixels."""
+
+    angle: float
+    distance: float
+    half_width: float
+    significance: float
+
+
+def find_trails(
+    signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_], *, threshold: float
+) -> tuple[NDArray[np.bool_], list[Trail]]:
+    """Find trails in a sky-subtracted image.
+
+    Parameters
+    ----------
+    signal : array
+        Sky-subtracted pixels.
+    noise : array
+        Noise of the sky in each pixel, in the same unit.
+    bad : array of bool
+        Pixels to leave out.
+    threshold : float
+        Significance in the Hough plane from which a line is looked at [sigma].
+
+    Returns
+    -------
+    mask : array of bool
+        True on trails.
+    trails : list of Trail
+        What was found, the most significant first.
+    """
+    side = max(1, -(-max(signal.shape) // BINNED_SIDE))
+    cells = _binned(signal, noise, bad, side)
+    mask = np.zeros(signal.shape, dtype=bool)
+    trails: list[Trail] = []
+    # A line that was looked at is taken out of the cells, so every turn sees another one.
+    for _ in range(2 * MAXIMUM_TRAILS):
+        angle, distance, significance = _strongest_line(cells)
+        if significance < threshold or len(trails) == MAXIMUM_TRAILS:
+            break
+        trail = _traced(signal, noise, bad | mask, angle, (distance + 0.5) * side - 0.5, side, significance)
+        if trail is not None:
+            mask |= _along(signal.shape, trail)
+            trails.append(trail)
+        reach = 2.0 if trail is None else trail.half_width / side + 2.0
+        _forget(cells, angle, distance, reach)
+    return mask, trails
+
+
+def _binned(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_], side: int) -> Floats:
+    """Return the signal to noise of cells of `side` pixels, of width 1 and clipped; NaN where half a cell is bad."""
+    height, width = signal.shape[0] // side * side, signal.shape[1] // side * side
+    shape = (height // side, side, width // side, side)
+    good = ~bad[:height, :width]
+    ratio = np.where(good, np.clip(signal[:height, :width] / noise[:height, :width], -5.0, 5.0), 0.0)
+    counts = good.reshape(shape).sum(axis=(1, 3))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cells = ratio.reshape(shape).sum(axis=(1, 3), dtype=np.float64) / np.sqrt(counts)
+    cells[counts < 0.5 * side * side] = np.nan
+    known = cells[np.isfinite(cells)]
+    if known.size == 0:
+        return cells
+    centre = float(np.median(known))
+    width_now = robust_noise(known, centre)
+    cells = np.clip((cells - centre) / max(width_now, 1e-9), -CLIP, CLIP)
+    return np.asarray(cells - np.nanmean(cells))
+
+
+def _strongest_line(cells: Floats) -> tuple[float, float, float]:
+    """Return angle, distance [cells] and significance of the line that most cells vote for."""
+    known = np.isfinite(cells)
+    y, x = np.nonzero(known)
+    if len(y) < 100:
+        return 0.0, 0.0, 0.0
+    votes = cells[known]
+    height, width = cells.shape
+    reach = int(np.hypot(height, width)) + 2
+    angles = np.arange(0.0, np.pi, 1.0 / max(height, width))
+    significance = np.full((len(angles), 2 * reach), np.nan)
+    shortest = SHORTEST * min(height, width)
+    for index, angle in enumerate(angles):
+        if min(angle % (np.pi / 2), np.pi / 2 - angle % (np.pi / 2)) < AXIS_ANGLE:
+            continue
+        line = np.rint(x * np.cos(angle) + y * np.sin(angle)).astype(np.intp) + reach
+        number = np.bincount(line, minlength=2 * reach)[: 2 * reach]
+        total = np.bincount(line, weights=votes, minlength=2 * reach)[: 2 * reach]
+        enough = number >= shortest
+        significance[index, enough] = total[enough] / np.sqrt(number[enough])
+    judged = np.isfinite(significance)
+    if not judged.any():
+        return 0.0, 0.0, 0.0
+    # Sky that is not flat makes all lines scatter more than noise does: the lines' own scatter is the measure.
+    significance /= max(robust_noise(significance[judged], 0.0), 1.0)
+    best = int(np.nanargmax(significance))
+    row, column = divmod(best, 2 * reach)
+    return float(angles[row]), float(column - reach), float(significance[row, column])
+
+
+def _forget(cells: Floats, angle: float, distance: float, reach: float) -> None:
+    y, x = np.mgrid[0 : cells.shape[0], 0 : cells.shape[1]]
+    cells[np.abs(x * np.cos(angle) + y * np.sin(angle) - distance) <= reach] = np.nan
+
+
+def _traced(
+    signal: FloatArray,
+    noise: FloatArray,
+    bad: NDArray[np.bool_],
+    angle: float,
+    distance: float,
+    side: int,
+    significance: float,
+) -> Trail | None:
+    """Follow a line in the pixels: fit its ridge, see that it goes on along its length, and measure its width."""
+    margin = 2.0 * side + WIDEST
+    y, x = _near(signal.shape, angle, distance, margin)
+    keep = ~bad[y, x]
+    y, x = y[keep], x[keep]
+    ratio = np.clip(signal[y, x] / noise[y, x], -3.0, 6.0)
+    across = x * np.cos(angle) + y * np.sin(angle) - distance
+    along = -x * np.sin(angle) + y * np.cos(angle)
+    fit = _ridge(across, along, ratio, 2.0 * side + 2.0)
+    if fit is None:
+        return None
+    slope, offset = fit
+    half_width = _half_width(across - slope * along - offset, ratio)
+    if half_width is None:
+        return None
+    # x cos + y sin - slope (-x sin + y cos) = distance + offset, brought back to the normal form
+    a, b = np.cos(angle) + slope * np.sin(angle), np.sin(angle) - slope * np.cos(angle)
+    length = float(np.hypot(a, b))
+    return Trail(float(np.arctan2(b, a)), (distance + offset) / length, half_width, significance)
+
+
+def _near(
+    shape: tuple[int, int], angle: float, distance: float, margin: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the pixels within `margin` of a line."""
+    y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
+    close = np.abs(x * np.cos(angle) + y * np.sin(angle) - distance) <= margin
+    rows, columns = np.nonzero(close)
+    return rows, columns
+
+
+def _ridge(across: Floats, along: Floats, ratio: Floats, search: float) -> tuple[float, float] | None:
+    """Fit the ridge's place along the line; None where too few segments show it."""
+    edges = np.linspace(along.min(), along.max() + 1e-6, SEGMENTS + 1)
+    places, positions, shown, judged = [], [], 0, 0
+    bins = np.arange(-search - 0.5, search + 1.0)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = (along >= low) & (along < high) & (np.abs(across) <= search)
+        number, _ = np.histogram(across[inside], bins)
+        total, _ = np.histogram(across[inside], bins, weights=ratio[inside])
+        if number.sum() < 3 * len(number):
+            continue
+        judged += 1
+        # Three neighbouring bins together: a trail is as wide as the seeing.
+        height = np.convolve(total, np.ones(3), "same") / np.sqrt(np.maximum(np.convolve(number, np.ones(3), "same"), 1))
+        height -= np.median(height)
+        best = int(np.argmax(height))
+        if height[best] < SEGMENT_THRESHOLD * max(robust_noise(height), 1.0):
+            continue
+        shown += 1
+        near = slice(max(best - 3, 0), best + 4)
+        weight = np.maximum(height[near], 0.0)
+        places.append(float((weight * (bins[:-1] + 0.5)[near]).sum() / weight.sum()))
+        positions.append(0.5 * (low + high))
+    if judged < 3 or shown < max(3, NEEDED_SEGMENTS * judged):
+        return None
+    return _line_through(np.array(positions), np.array(places), NEEDED_SEGMENTS * judged)
+
+
+def _line_through(positions: Floats, places: Floats, needed: float) -> tuple[float, float] | None:
+    """Fit a line robustly (Theil-Sen, then the points near it); None where fewer points than `needed` lie on it."""
+    i, j = np.triu_indices(len(positions), 1)
+    slope = float(np.median((places[j] - places[i]) / (positions[j] - positions[i])))
+    offset = float(np.median(places - slope * positions))
+    near = np.abs(places - slope * positions - offset) < 2.5  # pixels
+    if near.sum() < max(3.0, needed):
+        return None
+    fitted = np.polyfit(positions[near], places[near], 1)
+    return float(fitted[0]), float(fitted[1])
+
+
+def _half_width(across: Floats, ratio: Floats) -> float | None:
+    """Return how far the trail reaches from its ridge [pixel]; None where it has no end within reason."""
+    bins = np.arange(-WIDEST - 0.5, WIDEST + 1.0)
+    number, _ = np.histogram(across, bins)
+    total, _ = np.histogram(across, bins, weights=ratio)
+    profile = total / np.maximum(number, 1)
+    error = 1.0 / np.sqrt(np.maximum(number, 1))
+    outside = np.abs(bins[:-1] + 0.5) > 0.6 * WIDEST
+    profile = profile - np.median(profile[outside])
+    error = np.maximum(error, robust_noise(profile[outside], 0.0))
+    ridge = len(profile) // 2
+    if profile[ridge - 1 : ridge + 2].max() < 4 * error[ridge]:
+        return None
+    reach = 0
+    for side in (1, -1):
+        step = 1
+        while step < WIDEST and profile[ridge + side * step] > 2.0 * error[ridge + side * step]:
+            step += 1
+        reach = max(reach, step)
+    return float(reach + 1) if reach < WIDEST else None
+
+
+def _along(shape: tuple[int, int], trail: Trail) -> NDArray[np.bool_]:
+    y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
+    away = x * np.cos(trail.angle) + y * np.sin(trail.angle) - trail.distance
+    return np.asarray(np.abs(away) <= trail.half_width)

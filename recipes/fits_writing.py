@@ -1,0 +1,302 @@
+"""Writing products as FITS: the same products give the same bytes, and the header tells how they were made.
+
+No time of writing, no host and no path goes into a file; CHECKSUM and DATASUM (FITS 4.0, section 4.4.2.7 and
+appendix J) carry fixed comments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.attributes import FrameAttributes
+from recipes.fits_header import BLOCK
+from recipes.frame import Frame
+from recipes.job import JobInput, Measurement
+from recipes.kinds import KINDS
+from recipes.masks import CONVENTION, CONVENTION_CARD, MASK_BITS
+from recipes.products import Product, Table
+from recipes.quality import QUALITY_FLAGS
+from recipes.recipe import Recipe, Scalar
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+_FORMATS = {"b": "L", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u1": "B"}
+_STANDARD_CARDS = (
+    ("INSTRUME", "instrument", "instrument"),
+    ("CHIP", "chip", "chip"),
+    ("FILTER", "filter", "filter"),
+    ("READMODE", "readout_mode", "readout mode"),
+    ("DATE-OBS", "date_obs", "UT of the (first) exposure"),
+    ("NIGHT", "night", "date of the evening"),
+    ("EXPTIME", "exposure_time", "[s] exposure time"),
+    ("CCD-TEMP", "temperature", "[deg C] detector"),
+    ("AIRMASS", "airmass", "airmass"),
+    ("OBJECT", "object", "object"),
+    ("RA", "ra", "[deg] pointing, ICRS"),
+    ("DEC", "dec", "[deg] pointing, ICRS"),
+    ("SATURATE", "saturation", "[adu] saturation level"),
+    ("RDNOISE", "read_noise", "[adu] read noise"),
+    ("GAIN", "gain", "[electron/adu] gain"),
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a product was made, for its header."""
+
+    recipe: Recipe
+    parameters: dict[str, Scalar]
+    inputs: Sequence[JobInput]
+    code_digest: str
+
+
+def attributes_to_store(product: Product) -> dict[str, Any]:
+    """Return all attributes of a product: those of its frame and the numbers of its kind, what is unknown left out."""
+    numbers = product.content.numbers() if not isinstance(product.content, Frame | Table) else {}
+    attributes = FrameAttributes.model_validate(product.attributes.model_dump() | numbers)
+    stored = attributes.model_dump(mode="json", exclude_none=True)
+    if not KINDS[product.kind].per_filter:
+        stored.pop("filter", None)
+    return {name: value for name, value in stored.items() if value not in ("", [], {})}
+
+
+def product_name(product: Product) -> str:
+    """Return the file name of a product without suffix: kind, instrument, chip, filter, date of observation."""
+    attributes = product.attributes
+    filter_name = attributes.filter if KINDS[product.kind].per_filter else None
+    date = re.sub(r"\D", "", (attributes.date_obs or attributes.night or ""))[:14]
+    parts = (product.kind, attributes.instrument, attributes.chip, filter_name or "", date)
+    return "_".join(safe for part in parts if (safe := re.sub(r"[^A-Za-z0-9.+-]+", "-", part).strip("-."))) or "product"
+
+
+def write_product(
+    path: Path,
+    product: Product,
+    measurements: Sequence[Measurement],
+    flags: int,
+    made_without: Sequence[str],
+    origin: Origin,
+) -> tuple[str, int]:
+    """Write `product` to `path`; return the file's sha256 and size in bytes."""
+    units = [(_primary_header(product, measurements, flags, made_without, origin), b"")]
+    content = product.content
+    if isinstance(content, Frame):
+        units += _image_units(product.kind, content)
+    else:
+        table = content if isinstance(content, Table) else content.curve()
+        units += [_table_unit(table)] if table is not None else []
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for header, data in units:
+            for part in (_with_checksums(header, data), data, bytes(-len(data) % BLOCK)):
+                file.write(part)
+                digest.update(part)
+                size += len(part)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest(), size
+
+
+def _primary_header(
+    product: Product, measurements: Sequence[Measurement], flags: int, made_without: Sequence[str], origin: Origin
+) -> Header:
+    from astropy.io import fits
+
+    header = fits.Header()
+    header["SIMPLE"] = (True, "FITS 4.0")
+    header["BITPIX"] = 8
+    header["NAXIS"] = 0
+    header["EXTEND"] = True
+    header["KIND"] = (product.kind, "kind of product")
+    attributes = attributes_to_store(product)
+    for keyword, name, comment in _STANDARD_CARDS:
+        value = attributes.get(name)
+        if value is not None and not isinstance(value, list | dict):
+            header[keyword] = (_printable(value), comment)
+    header["ATTRS"] = json.dumps(attributes, ensure_ascii=True, sort_keys=True)
+    header["RECIPE"] = (origin.recipe.name, "recipe")
+    header["RECVERS"] = (origin.recipe.version, "version of the recipe")
+    header["CODEDIG"] = origin.code_digest
+    for name, value in sorted(origin.parameters.items()):
+        header[f"HIERARCH AW PAR {name}"] = _short(value)
+    for number, entry in enumerate(origin.inputs, start=1):
+        header[f"IROL{number:04d}"] = (entry.role, "role of an input")
+        header[f"INAM{number:04d}"] = _printable(entry.name)
+        header[f"ISHA{number:04d}"] = entry.sha256  # too long for a comment
+    for measurement in measurements:
+        header[f"HIERARCH AW QC {measurement.name}"] = _short(measurement.value)
+    header["QFLAGS"] = (flags, "quality flags, 0 = no problem")
+    header["WITHOUT"] = ", ".join(made_without)
+    for line in _history(product, measurements, flags, made_without, origin):
+        for part in textwrap.wrap(_printable(line), 72):
+            header.add_history(part)
+    return header
+
+
+def _history(
+    product: Product, measurements: Sequence[Measurement], flags: int, made_without: Sequence[str], origin: Origin
+) -> list[str]:
+    values = ", ".join(f"{name} = {value}" for name, value in sorted(origin.parameters.items())) or "no parameters"
+    lines = [f"{product.kind} made by {origin.recipe.name} {origin.recipe.version} with {values}."]
+    lines += [f"It took the {entry.role} {entry.name}." for entry in origin.inputs]
+    lines += [f"Made without: {', '.join(made_without)}."] if made_without else []
+    lines += list(product.notes)
+    lines += [
+        f"{m.name} = {m.value:.6g}{f' +- {m.error:.2g}' if m.error is not None else ''} {m.unit}".rstrip()
+        + (f": {m.verdict}" if m.verdict != "unlimited" else "")
+        for m in measurements
+    ]
+    return lines + [f"Flag {bit}: {meaning}." for bit, meaning in QUALITY_FLAGS.items() if flags & bit]
+
+
+def _image_units(kind: str, frame: Frame) -> list[tuple[Header, bytes]]:
+    from astropy.io import fits
+
+    units = []
+    whole = frame.strip(0, frame.shape[0])
+    planes: list[tuple[str, NDArray[Any] | None, str]] = [
+        ("WEIGHT" if kind == "WeightFrame" else "SCI", whole.data if frame.has_data else None, frame.unit),
+        ("VAR", whole.variance, f"{frame.unit}2" if frame.unit in {"adu", "electron"} else _squared(frame.unit)),
+        ("MASK", whole.mask, ""),
+    ]
+    for name, pixels, unit in planes:
+        if pixels is None:
+            continue
+        header = fits.Header()
+        header["XTENSION"] = ("IMAGE", "image extension")
+        header["BITPIX"] = 16 if name == "MASK" else -32
+        header["NAXIS"] = 2
+        header["NAXIS1"] = pixels.shape[1]
+        header["NAXIS2"] = pixels.shape[0]
+        header["PCOUNT"] = 0
+        header["GCOUNT"] = 1
+        header["EXTNAME"] = name
+        if name == "MASK":
+            _describe_mask(header)
+            # uint16 is stored as int16 with an offset; the same bits with the highest one flipped
+            data = (pixels ^ np.uint16(0x8000)).astype(">u2").tobytes()
+        else:
+            header["BUNIT"] = (unit, "unit of the pixels")
+            data = pixels.astype(">f4").tobytes()
+        for keyword, value in frame.wcs.items():
+            header[keyword] = value
+        units.append((header, data))
+    return units
+
+
+def _describe_mask(header: Header) -> None:
+    header["BZERO"] = (32768, "unsigned 16-bit integers")
+    header["BSCALE"] = 1
+    header[CONVENTION_CARD] = (CONVENTION, "0 good, each bit a cause")
+    for bit, meaning in MASK_BITS.items():
+        header[f"HIERARCH AW BIT {bit}"] = meaning
+
+
+def _table_unit(table: Table) -> tuple[Header, bytes]:
+    from astropy.io import fits
+
+    fields, formats = [], []
+    for name, column in table.columns.items():
+        values = np.asarray(column.values)
+        if values.dtype.kind in "US":
+            values = np.char.encode(values, "ascii", "replace") if values.dtype.kind == "U" else values
+            formats.append(f"{max(values.dtype.itemsize, 1)}A")
+        else:
+            values = values.astype(_storable(values.dtype))
+            letter = _FORMATS[values.dtype.str[1:] if values.dtype.kind != "b" else "b"]
+            formats.append(f"{int(np.prod(values.shape[1:]))}{letter}" if values.ndim > 1 else letter)
+            if values.dtype.kind == "b":
+                values = np.where(values, ord("T"), ord("F")).astype("u1")
+        fields.append((name, values))
+    record = np.dtype([(name, values.dtype.newbyteorder(">"), values.shape[1:]) for name, values in fields])
+    rows = np.zeros(len(table), record)
+    for name, values in fields:
+        rows[name] = values
+    header = fits.Header()
+    header["XTENSION"] = ("BINTABLE", "binary table extension")
+    header["BITPIX"] = 8
+    header["NAXIS"] = 2
+    header["NAXIS1"] = record.itemsize
+    header["NAXIS2"] = len(rows)
+    header["PCOUNT"] = 0
+    header["GCOUNT"] = 1
+    header["TFIELDS"] = len(fields)
+    header["EXTNAME"] = table.name
+    for number, ((name, column), form) in enumerate(zip(table.columns.items(), formats, strict=True), start=1):
+        header[f"TTYPE{number}"] = (name, _printable(column.description)[:40])
+        header[f"TFORM{number}"] = form
+        if column.unit:
+            header[f"TUNIT{number}"] = column.unit
+    return header, rows.tobytes()
+
+
+def _storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type in which FITS can store such numbers without an offset."""
+    if dtype.kind == "u" and dtype.itemsize > 1:
+        return np.dtype({2: "i4", 4: "i8", 8: "i8"}[dtype.itemsize])
+    if dtype.kind == "i" and dtype.itemsize == 1:
+        return np.dtype("i2")
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return np.dtype("f8")
+    return dtype.newbyteorder("=")
+
+
+def _with_checksums(header: Header, data: bytes) -> bytes:
+    datasum = _ones_complement_sum(data)
+    header["CHECKSUM"] = ("0" * 16, "of this HDU")
+    header["DATASUM"] = (str(datasum), "of the data")
+    text: bytes = header.tostring(endcard=True, padding=True).encode("ascii")
+    total = _ones_complement_sum(text, datasum)
+    return text.replace(b"CHECKSUM= '0000000000000000'", b"CHECKSUM= '" + _encoded(total) + b"'", 1)
+
+
+def _ones_complement_sum(data: bytes, start: int = 0) -> int:
+    whole = len(data) // 4 * 4
+    total = start + int(np.frombuffer(data, ">u4", whole // 4).sum(dtype=np.uint64))
+    if whole < len(data):
+        total += int.from_bytes(data[whole:].ljust(4, b"\0"), "big")
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def _encoded(total: int) -> bytes:
+    """Return the complement of a sum in the sixteen letters and digits of FITS 4.0, appendix J."""
+    complement = 0xFFFFFFFF - total
+    letters = [0] * 16
+    for place in range(4):
+        byte = (complement >> (24 - 8 * place)) & 0xFF
+        quarter = [byte // 4 + 0x30 + (byte % 4 if index == 0 else 0) for index in range(4)]
+        while any(0x3A <= letter <= 0x40 or 0x5B <= letter <= 0x60 for letter in quarter):
+            for first in (0, 2):
+                if any(0x3A <= letter <= 0x40 or 0x5B <= letter <= 0x60 for letter in quarter[first : first + 2]):
+                    quarter[first] += 1
+                    quarter[first + 1] -= 1
+        for index in range(4):
+            letters[4 * index + place] = quarter[index]
+    return bytes(letters[-1:] + letters[:-1])
+
+
+def _printable(value: Any) -> Any:
+    """Return a value that a FITS card can hold: text in printable ASCII."""
+    return re.sub(r"[^ -~]", "?", value) if isinstance(value, str) else value
+
+
+def _short(value: Any) -> Any:
+    return _printable(value)[:30] if isinstance(value, str) else value
+
+
+def _squared(unit: str) -> str:
+    return f"({unit})**2" if unit else ""

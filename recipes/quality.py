@@ -1,0 +1,139 @@
+"""The system's verdict on a product: the table of quality flags, the limits of each measured value, and the judging.
+
+A recipe measures; it knows no limits. Here each value is held to its limits (those of the table, or those that the job
+file gives under ``quality_limits`` as ``minimum_<name>`` and ``maximum_<name>``), and the flags are set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from recipes.job import Measurement
+
+LEVEL = 1
+NOISE = 2
+PREVIOUS = 4
+FLATNESS = 8
+COUNT = 16
+UNCERTAIN = 32
+NONLINEAR = 64
+NORMALISATION = 128
+ASTROMETRY = 256
+
+QUALITY_FLAGS: dict[int, str] = {
+    LEVEL: "level outside its limits",
+    NOISE: "noise outside its limits",
+    PREVIOUS: "differs from the previous valid one by more than allowed",
+    FLATNESS: "not flat over the sub-windows",
+    COUNT: "number of pixels or sources outside its limits",
+    UNCERTAIN: "error of the result above its limit",
+    NONLINEAR: "departs from linearity by more than allowed",
+    NORMALISATION: "not normalised as it should be",
+    ASTROMETRY: "positions not as good as they should be",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One QC value as a recipe returns it; ``limited`` is False where limits would be senseless for this product."""
+
+    name: str
+    value: float
+    error: float | None = None
+    unit: str = ""
+    limited: bool = True
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Limits of one measured value and the flag that is set outside them; symmetric means ±maximum."""
+
+    flag: int
+    minimum: float | None = None
+    maximum: float | None = None
+    symmetric: bool = False
+
+
+# Limits by kind and measured value. A limit of None is there for the job file to set: no value suits all cameras.
+# abs(mean) 10, stdev 10 and stdev difference 10 adu of a bias are Astro-WISE's published ones; the rest are our choice.
+LIMITS: dict[str, dict[str, Limit]] = {
+    "ReadNoise": {
+        "read_noise": Limit(NOISE),
+        "read_noise_difference": Limit(PREVIOUS, maximum=0.5, symmetric=True),
+    },
+    "BiasFrame": {
+        "mean": Limit(LEVEL, maximum=10.0, symmetric=True),
+        "stdev": Limit(NOISE, maximum=10.0),
+        "stdev_difference": Limit(PREVIOUS, maximum=10.0, symmetric=True),
+        "subwindow_flatness": Limit(FLATNESS, maximum=10.0),
+        "subwindow_stdev": Limit(FLATNESS, maximum=10.0),
+    },
+    "DarkFrame": {"dark_current": Limit(LEVEL), "dark_current_difference": Limit(PREVIOUS)},
+    "HotPixelMap": {
+        "count_fraction": Limit(COUNT, maximum=0.05),
+        "count_difference_fraction": Limit(PREVIOUS, maximum=0.01, symmetric=True),
+    },
+    "GainLinearity": {
+        "gain": Limit(LEVEL),
+        "gain_relative_error": Limit(UNCERTAIN, maximum=0.05),
+        "gain_relative_difference": Limit(PREVIOUS, maximum=0.1, symmetric=True),
+        "nonlinearity": Limit(NONLINEAR, maximum=0.02),
+    },
+    "DomeFlatFrame": {
+        "raw_mean_minimum": Limit(LEVEL, minimum=1000.0),
+        "raw_mean_maximum": Limit(LEVEL, maximum=60000.0),
+        "central_mean": Limit(NORMALISATION, minimum=0.999, maximum=1.001),
+        "subwindow_flatness": Limit(FLATNESS, maximum=0.5),
+        "subwindow_difference": Limit(PREVIOUS, maximum=0.05),
+    },
+    "ColdPixelMap": {
+        "count_fraction": Limit(COUNT, maximum=0.05),
+        "count_difference_fraction": Limit(PREVIOUS, maximum=0.01, symmetric=True),
+    },
+    "MasterFlatFrame": {
+        "mean": Limit(NORMALISATION, minimum=0.99, maximum=1.01),
+        "subwindow_difference": Limit(PREVIOUS, maximum=0.05),
+    },
+}  # fmt: skip
+LIMITS["TwilightFlatFrame"] = LIMITS["DomeFlatFrame"] | {"outlier_fraction": Limit(COUNT, maximum=0.05)}
+
+
+def judge(kind: str, measured: Iterable[Measured], given_limits: Mapping[str, float]) -> tuple[list[Measurement], int]:
+    """Return `measured` with limits and verdicts, and the quality flags of a product of that kind (0: no problem).
+
+    Values that are not finite were not measurable: they are left out.
+    """
+    measurements, flags = [], 0
+    for value in measured:
+        if not math.isfinite(value.value):
+            continue
+        limit = LIMITS.get(kind, {}).get(value.name, Limit(LEVEL))
+        minimum, maximum = _limits(limit, value.name, given_limits) if value.limited else (None, None)
+        verdict = "unlimited"
+        if minimum is not None or maximum is not None:
+            low = minimum is not None and value.value < minimum
+            high = maximum is not None and value.value > maximum
+            verdict = "bad" if low or high else "good"
+        if verdict == "bad":
+            flags |= limit.flag
+        error = value.error if value.error is not None and math.isfinite(value.error) else None
+        measurements.append(
+            Measurement(name=value.name, value=value.value, error=error, unit=value.unit, minimum=minimum,
+                        maximum=maximum, verdict=verdict)
+        )  # fmt: skip
+    return measurements, flags
+
+
+def meanings(flags: int) -> list[str]:
+    """Return what the bits of `flags` mean."""
+    return [meaning for bit, meaning in QUALITY_FLAGS.items() if flags & bit]
+
+
+def _limits(limit: Limit, name: str, given: Mapping[str, float]) -> tuple[float | None, float | None]:
+    maximum = given.get(f"maximum_{name}", limit.maximum)
+    minimum = given.get(f"minimum_{name}", limit.minimum)
+    if limit.symmetric and minimum is None and maximum is not None:
+        minimum = -maximum
+    return minimum, maximum
