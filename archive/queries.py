@@ -126,7 +126,7 @@ def select(context: Context, selection: Selection = Selection()) -> QuerySet[Pro
 
 
 def one_of(column: str, values: Iterable[Any]) -> Q:
-    """Return the filter for a column with one of `values`; an empty text is NULL to Oracle, so it is asked for apart."""
+    """Return the filter for a column with one of `values`; an empty text is NULL to Oracle, so it is asked apart."""
     some = [value for value in values if value != ""]
     filled = Q(**{f"{column}__in": some}) if some else Q()
     return filled | Q(**{column: ""}) if "" in values else filled
