@@ -72,3 +72,14 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
     ]
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     return {**browser_type_launch_args, "executable_path": chromium(), "args": [*sandbox, *quiet]}
+
+
+def needs_program(program: str, package: str) -> str:
+    """Return the path of a program that a test calls; skip with the reason where it is missing, fail in CI."""
+    path = shutil.which(program)
+    if path is None:
+        reason = f"there is no {program}: apt-get install {package}"
+        if IN_CI:
+            pytest.fail(f"in CI nothing may be missing, but {reason}", pytrace=False)
+        pytest.skip(reason)
+    return path

@@ -118,7 +118,7 @@ class Installation:
     def products(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the products that `awrecipe products` lists."""
         listed = json.loads(self.awrecipe("products", *arguments, "--json"))
-        return list(listed["products"] if isinstance(listed, dict) else listed)
+        return list(listed)
 
 
 def observe(folder: Path, *arguments: str) -> Path:

@@ -1,0 +1,100 @@
+"""What is downloaded opens in its own readers: FITS in astropy, SExtractor and fitsverify, VOTable in STILTS, ASDF in asdf."""
+
+from __future__ import annotations
+
+import subprocess
+import zipfile
+from pathlib import Path
+
+import asdf
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.io.votable import parse_single_table
+
+from tests.conftest import needs_program
+from tests.night.installation import Installation
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def reduced(installation: Installation, small_night: Path) -> Installation:
+    """An installation in which the small night is reduced."""
+    installation.awrecipe("night", str(small_night))
+    return installation
+
+
+def fetch(installation: Installation, directory: Path, kind: str, file_format: str) -> Path:
+    """Download the first product of a kind."""
+    product = installation.products("--kind", kind, "--limit", "1")[0]
+    installation.awrecipe("get", str(product["id"]), "--format", file_format, "-o", str(directory))
+    (path,) = directory.iterdir()
+    return path
+
+
+@pytest.mark.parametrize("kind", ["BiasFrame", "HotPixelMap", "GainLinearity", "ReducedScienceFrame", "SourceList"])
+def test_fits_files_carry_right_checksums(reduced: Installation, kind: str, tmp_path: Path) -> None:
+    path = fetch(reduced, tmp_path, kind, "fits")
+    with fits.open(path, checksum=True) as hdus:  # a wrong checksum is a warning, and a warning an error
+        hdus.verify("exception")
+        assert all("CHECKSUM" in hdu.header and "DATASUM" in hdu.header for hdu in hdus)
+
+
+@pytest.mark.parametrize("kind", ["BiasFrame", "ReducedScienceFrame", "SourceList"])
+def test_fits_files_satisfy_fitsverify(reduced: Installation, kind: str, tmp_path: Path) -> None:
+    program = needs_program("fitsverify", "libcfitsio-bin")
+    path = fetch(reduced, tmp_path, kind, "fits")
+    result = subprocess.run([program, str(path)], capture_output=True, text=True, check=False)
+    assert "0 warnings and 0 errors" in result.stdout, result.stdout
+
+
+def test_sextractor_reads_a_reduced_frame_and_finds_what_we_found(reduced: Installation, tmp_path: Path) -> None:
+    program = needs_program("source-extractor", "source-extractor")
+    frame = fetch(reduced, tmp_path / "frame", "ReducedScienceFrame", "fits")
+    sources = fetch(reduced, tmp_path / "sources", "SourceList", "fits")
+    (tmp_path / "columns").write_text("X_IMAGE\nY_IMAGE\nFLUX_AUTO\n")
+    kernel = "CONV NORM\n1 2 1\n2 4 2\n1 2 1\n"
+    (tmp_path / "kernel").write_text(kernel)
+    command = [program, f"{frame}[1]", "-c", "/dev/null", "-PARAMETERS_NAME", str(tmp_path / "columns"), "-FILTER_NAME",
+               str(tmp_path / "kernel"), "-CATALOG_NAME", str(tmp_path / "found"), "-CATALOG_TYPE", "ASCII",
+               "-DETECT_THRESH", "5", "-ANALYSIS_THRESH", "5", "-VERBOSE_TYPE", "QUIET"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    x, y, _ = np.loadtxt(tmp_path / "found", unpack=True)
+    ours = fits.getdata(sources, "SOURCES")
+    distance = np.hypot(x[:, None] - ours["X_IMAGE"], y[:, None] - ours["Y_IMAGE"]).min(axis=1)
+    assert x.size > 5
+    # Cosmic rays that we masked are sources for SExtractor without the mask: most, not all, are ours too.
+    assert np.mean(distance < 1.0) > 0.6
+
+
+def test_votable_passes_votlint(reduced: Installation, tmp_path: Path) -> None:
+    program = needs_program("stilts", "stilts")
+    path = fetch(reduced, tmp_path, "SourceList", "votable")
+    result = subprocess.run([program, "votlint", str(path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    assert "ERROR" not in result.stdout + result.stderr
+    assert len(parse_single_table(path).array) > 0
+
+
+@pytest.mark.parametrize("kind", ["ReducedScienceFrame", "SourceList"])
+def test_asdf_opens_in_asdf(reduced: Installation, kind: str, tmp_path: Path) -> None:
+    path = fetch(reduced, tmp_path, kind, "asdf")
+    with asdf.open(path) as tree:
+        assert len(tree.tree) > 1
+
+
+def test_a_whole_run_comes_as_one_archive(reduced: Installation, tmp_path: Path) -> None:
+    import httpx
+
+    product = reduced.products("--kind", "SourceList", "--limit", "1")[0]
+    token = (reduced.home / "secrets" / "token").read_text().strip()
+    address = f"{reduced.url}/api/v1/runs/{product['run']}/archive"
+    with httpx.stream("GET", address, headers={"Authorization": f"Bearer {token}"}, follow_redirects=True) as answer:
+        answer.raise_for_status()
+        with (tmp_path / "run.zip").open("wb") as file:
+            for piece in answer.iter_bytes():
+                file.write(piece)
+    with zipfile.ZipFile(tmp_path / "run.zip") as archive:
+        assert archive.testzip() is None
+        assert product["name"] in {Path(name).name for name in archive.namelist()}
