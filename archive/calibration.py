@@ -28,8 +28,10 @@ RIVALS_TOLD = 5
 # Which section of a raw frame each overscan method reads; without it nothing is corrected, as with method 0.
 _METHOD_SECTIONS = {1: "prescan_x", 2: "overscan_x", 3: "prescan_y", 4: "overscan_y",
                     5: "prescan_x", 6: "overscan_x", 7: "prescan_y", 8: "overscan_y"}  # fmt: skip
-_COLUMNS = ("pk", "kind", "name", "instrument", "chip", "filter_name", "readout_mode", "temperature",
-_METHOD_SECTIONS = {1: "prescan_x", 2: "overscan_x", 3: "prescan_y", 4: "overscan_y",
+_COLUMNS = (
+    "pk", "kind", "name", "instrument", "chip", "filter_name", "readout_mode", "temperature", "overscan_correction",
+    "is_valid", "quality_flags", "timestamp_start", "timestamp_end", "created",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
