@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.programs import IN_CI, chromium, postgresql_programs
+
 TREE = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("AWPORTAL_SHARED", TREE.parent / "shared"))
-IN_CI = os.environ.get("CI") == "true"
 
 # marker: (is it there?, what a user would install)
 NEEDS = {
@@ -21,20 +21,6 @@ NEEDS = {
         "PostgreSQL is not installed: apt-get install postgresql",
     ),
 }
-
-
-def chromium() -> str | None:
-    """Return the path of Chromium, if there is one."""
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def postgresql_programs() -> Path | None:
-    """Return the directory of initdb and pg_ctl, if there is one."""
-    on_path = shutil.which("initdb")
-    if on_path:
-        return Path(on_path).resolve().parent
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -72,14 +58,3 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
     ]
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     return {**browser_type_launch_args, "executable_path": chromium(), "args": [*sandbox, *quiet]}
-
-
-def needs_program(program: str, package: str) -> str:
-    """Return the path of a program that a test calls; skip with the reason where it is missing, fail in CI."""
-    path = shutil.which(program)
-    if path is None:
-        reason = f"there is no {program}: apt-get install {package}"
-        if IN_CI:
-            pytest.fail(f"in CI nothing may be missing, but {reason}", pytrace=False)
-        pytest.skip(reason)
-    return path

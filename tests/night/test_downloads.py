@@ -1,4 +1,4 @@
-"""What is downloaded opens in its own readers: FITS in astropy, SExtractor and fitsverify, VOTable in STILTS, ASDF in asdf."""
+"""What is downloaded opens in its own readers: astropy, SExtractor, fitsverify, STILTS and asdf."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from astropy.io import fits
 from astropy.io.votable import parse_single_table
 
-from tests.conftest import needs_program
 from tests.night.installation import Installation
+from tests.programs import needs_program
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
