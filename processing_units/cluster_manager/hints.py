@@ -25,7 +25,7 @@ _STOP_SECONDS = 5.0
 
 def make_app(welcome: Welcome) -> Celery:
     """Make the Celery application that listens to the unit's queue."""
-    app = Celery("processing_units", broker=welcome.broker_url, set_as_current=False, backend="disabled://")
+    app = Celery("processing_units", broker=welcome.broker_url, set_as_current=False, backend="disabled://", fixups=[])
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
