@@ -115,6 +115,8 @@ class Job(models.Model):
     choices_made = models.JSONField(
         default=list, help_text="the calibrations chosen, with the reason (PlannedCalibration)"
     )
+    # A failed job is retried as a new job of a new run, so that no state ever goes back; one to one: at most once.
+    retry_of = models.OneToOneField("self", on_delete=models.PROTECT, null=True, blank=True, related_name="retried_as")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["run", "ordinal"], name="job_once_in_run")]

@@ -1,0 +1,47 @@
+"""Cancel a run: what waits never starts, what runs is killed with the next heartbeat and cannot commit any more."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from archive.context import Context
+from processing_units.contract import JobState
+from processing_units.frontend.changes import OPEN_STATES, change, close_ended_runs
+from processing_units.frontend.models import Attempt, Job, Run
+from processing_units.frontend.permissions import require_change_of_run
+
+
+def cancel_run(run: Run, context: Context) -> int:
+    """Cancel all jobs of the run that have not ended; return how many there were.
+
+    A second cancel does nothing and returns 0. The rows are cancelled at once and for good; a running job's process is
+    gone when its cluster manager hears of it, one heartbeat later.
+
+    Raises
+    ------
+    NotAllowed
+        The run is another user's.
+    """
+    require_change_of_run(run, context)
+    # Written first and for itself: from here on nothing of this run is claimed, whatever happens to this process.
+    Run.objects.filter(pk=run.pk, cancel_requested__isnull=True, ended__isnull=True).update(cancel_requested=Now())
+    count = cancel_jobs(run.pk, f"cancelled by {context.user}")
+    run.refresh_from_db()
+    return count
+
+
+def cancel_jobs(run_id: int, by: str) -> int:
+    """Bring all open jobs of a run whose cancel was requested to their end; return how many there were."""
+    jobs = Job.objects.filter(run=run_id)
+    count = 0
+    # Again while there are any: between the two updates a job's lease can expire, which makes it queued again.
+    while jobs.filter(state__in=OPEN_STATES).exists():
+        with transaction.atomic():
+            count += change(jobs, JobState.QUEUED, JobState.CANCELLED, reason=by, hint="")
+            count += change(jobs, JobState.RUNNING, JobState.CANCELLED, reason=by, hint="")
+            Attempt.objects.filter(job__run=run_id, job__state=JobState.CANCELLED, ended__isnull=True).update(
+                ended=Now(), outcome="cancelled", message=by
+            )
+    close_ended_runs([run_id])
+    return count

@@ -1,0 +1,21 @@
+"""Why the frontend says no, in the words of the recipes' errors: what, where, and how to mend it.
+
+A refusal that the user can mend by asking otherwise is the recipes' :class:`~recipes.errors.UsageError`; the kinds here
+are told apart by the interfaces (HTTP 403, 404, 409 and the exit codes of ``awrecipe``).
+"""
+
+from __future__ import annotations
+
+from recipes.errors import UsageError
+
+
+class NotAllowed(UsageError):
+    """The user may not do this; a process manager or administrator may, or can allow it."""
+
+
+class NotFound(UsageError):
+    """There is no such thing, or none that this user may see: the two look the same."""
+
+
+class TooLate(UsageError):
+    """The state has moved on: what was asked for can no longer be done."""

@@ -1,0 +1,172 @@
+"""Runs and jobs as users see them: a state, and always a reason."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Literal
+
+from django.db.models import Count, QuerySet
+
+from archive.models import Product
+from processing_units.contract import JobState, JobStatus, RunStatus
+from processing_units.frontend.changes import OPEN_STATES
+from processing_units.frontend.clock import database_now
+from processing_units.frontend.models import Job, Run
+from processing_units.frontend.waiting import UnitLoad, unit_load, why_it_waits, why_unit_is_slow
+
+RunState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+_CHUNK = 500
+
+
+def run_status(
+    run: Run, *, state: JobState | None = None, offset: int = 0, limit: int | None = None, with_jobs: bool = True
+) -> RunStatus:
+    """Return how a run stands.
+
+    Parameters
+    ----------
+    run : Run
+        The caller has checked that the user may see it (``permissions.find_run``).
+    state : JobState, optional
+        List only jobs in this state; the counts are of all.
+    offset, limit : int, optional
+        Which of the jobs to list; by default all.
+    with_jobs : bool
+        False leaves the list of jobs out.
+    """
+    counts = job_counts(run)
+    load = unit_load(run.unit) if counts[JobState.QUEUED] else None
+    jobs: list[JobStatus] = []
+    if with_jobs:
+        chosen = run.jobs.order_by("ordinal").select_related("cluster_manager")
+        if state is not None:
+            chosen = chosen.filter(state=state)
+        jobs = job_statuses(run, chosen[offset : None if limit is None else offset + limit], load)
+    return RunStatus(
+        id=run.pk,
+        recipe=run.recipe,
+        version=run.recipe_version,
+        state=derived_state(counts),
+        reason=_reason_of_run(run, counts, load),
+        unit=run.unit.name,
+        unit_reason=run.unit_reason,
+        user=run.user.get_username(),
+        submitted=_iso(run.submitted) or "",
+        ended=_iso(run.ended),
+        counts=counts,
+        parameters=run.parameters,
+        comment=run.remark,
+        jobs=jobs,
+    )
+
+
+def job_counts(run: Run) -> dict[JobState, int]:
+    """Return how many jobs of the run are in each state."""
+    found = dict(run.jobs.order_by().values_list("state").annotate(Count("pk")))
+    return {state: found.get(state, 0) for state in JobState}
+
+
+def job_counts_of(runs: list[Run]) -> dict[int, dict[JobState, int]]:
+    """Return the counts of many runs by their number, in one query: for lists."""
+    counts: dict[int, dict[JobState, int]] = {run.pk: dict.fromkeys(JobState, 0) for run in runs}
+    rows = Job.objects.filter(run__in=[run.pk for run in runs]).order_by().values_list("run", "state")
+    for run_id, state, number in rows.annotate(Count("pk")):
+        counts[run_id][JobState(state)] = number
+    return counts
+
+
+def derived_state(counts: dict[JobState, int]) -> RunState:
+    """Return a run's state from its jobs': open while any is; then failed before cancelled before done."""
+    ended = sum(counts[state] for state in JobState if state not in OPEN_STATES)
+    if counts[JobState.RUNNING] or (counts[JobState.QUEUED] and ended):
+        return "running"
+    if counts[JobState.QUEUED]:
+        return "queued"
+    if counts[JobState.FAILED]:
+        return "failed"
+    if counts[JobState.CANCELLED]:
+        return "cancelled"
+    return "done"
+
+
+def job_status(job: Job) -> JobStatus:
+    """Return how one job stands."""
+    load = unit_load(job.unit) if job.state == JobState.QUEUED else None
+    chosen = Job.objects.filter(pk=job.pk).select_related("cluster_manager")
+    return job_statuses(job.run, chosen, load)[0]
+
+
+def job_statuses(run: Run, jobs: QuerySet[Job], load: UnitLoad | None) -> list[JobStatus]:
+    """Return how jobs of one run stand; the number of queries does not grow with the number of jobs."""
+    listed = list(jobs)
+    products = _products_of([job.pk for job in listed])
+    own_before = _own_before(run, listed) if load else {}
+    now = load.now if load else database_now()
+    return [
+        JobStatus(
+            number=job.ordinal,
+            label=job.label,
+            state=JobState(job.state),
+            reason=_reason_of_job(job, load, run.user_id, own_before.get(job.pk, 0)),
+            attempt=job.attempt,
+            node=job.cluster_manager.node if job.cluster_manager else "",
+            progress=1.0 if job.state == JobState.DONE else job.progress,
+            seconds=round(((job.ended or now) - job.started).total_seconds(), 3) if job.started else None,
+            products=products[job.pk],
+        )
+        for job in listed
+    ]
+
+
+def _own_before(run: Run, jobs: list[Job]) -> dict[int, int]:
+    """Return for each queued job how many of the same user's queued jobs on the unit come before it."""
+    if not any(job.state == JobState.QUEUED for job in jobs):
+        return {}
+    queued = Job.objects.filter(unit=run.unit_id, state=JobState.QUEUED)
+    earlier_runs = queued.filter(run__user=run.user_id, run__lt=run.pk).count()
+    before = queued.filter(run=run).order_by("ordinal").values_list("pk", flat=True)
+    return {pk: earlier_runs + place for place, pk in enumerate(before)}
+
+
+def _products_of(job_ids: list[int]) -> dict[int, list[int]]:
+    products: dict[int, list[int]] = defaultdict(list)
+    for begin in range(0, len(job_ids), _CHUNK):
+        made = Product.objects.filter(made_by_job__in=job_ids[begin : begin + _CHUNK])
+        for product_id, job_id in made.order_by("pk").values_list("pk", "made_by_job"):
+            products[job_id or 0].append(product_id)
+    return products
+
+
+def _reason_of_job(job: Job, load: UnitLoad | None, user_id: int, own_before: int) -> str:
+    if job.state == JobState.QUEUED and load is not None:
+        return why_it_waits(load, job, user_id, own_before)
+    if job.state == JobState.RUNNING:
+        return job.stage
+    return f"{job.reason} ({job.hint})" if job.hint else job.reason
+
+
+def _reason_of_run(run: Run, counts: dict[JobState, int], load: UnitLoad | None) -> str:
+    total = sum(counts.values())
+    if load is not None and not counts[JobState.RUNNING]:
+        first = run.jobs.filter(state=JobState.QUEUED).order_by("ordinal").first()
+        if first is not None:
+            return why_it_waits(load, first, run.user_id, _own_before(run, [first]).get(first.pk, 0))
+    if load is not None:
+        slow = f"; {why_unit_is_slow(load)}" if not load.free_slots else ""
+        return f"{counts[JobState.RUNNING]} of {total} jobs run, {counts[JobState.QUEUED]} wait{slow}"
+    if counts[JobState.RUNNING]:
+        return f"{counts[JobState.RUNNING]} of {total} jobs run"
+    if counts[JobState.FAILED]:
+        first = run.jobs.filter(state=JobState.FAILED).order_by("ordinal").first()
+        why = f": {first.reason}" if first else ""
+        return f"{counts[JobState.FAILED]} of {total} jobs failed{why}"
+    if counts[JobState.CANCELLED]:
+        first = run.jobs.filter(state=JobState.CANCELLED).order_by("ordinal").first()
+        return f"{counts[JobState.CANCELLED]} of {total} jobs {first.reason if first else 'cancelled'}"
+    return ""
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds").replace("+00:00", "Z")
