@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.ccd.detection import extract
 from recipes.frame import FloatArray
 
 Floats = NDArray[np.float64]
@@ -52,12 +53,7 @@ def measure_psf(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) -
     import sep
 
     pixels = np.ascontiguousarray(signal, dtype=np.float32)
-    try:
-        found = sep.extract(pixels, DETECTION, err=noise, mask=bad, minarea=5, filter_kernel=None)
-    except Exception as error:  # noqa: BLE001 - sep raises bare Exception where its pixel stack is too small
-        if "pixel" not in str(error) and "limit" not in str(error):
-            raise
-        return None
+    found, _ = extract(pixels, DETECTION, noise=noise, bad=bad, minimum_area=5)
     found = found[(found["flag"] == 0) & (found["a"] < 1.6 * found["b"]) & _isolated(found["x"], found["y"])]
     if len(found) < LEAST_STARS:
         return None
@@ -145,9 +141,7 @@ def _fit_moffat(
     return (float(fitted.x[1]), float(fitted.x[2])) if fitted.success else None
 
 
-def _pooled(
-    signal: FloatArray, bad: NDArray[np.bool_], stars: NDArray[np.void], reach: int
-) -> tuple[Floats, Floats]:
+def _pooled(signal: FloatArray, bad: NDArray[np.bool_], stars: NDArray[np.void], reach: int) -> tuple[Floats, Floats]:
     """Return radii and values, in units of the star's flux within `reach`, of the pixels around all stars."""
     import sep
 

@@ -76,6 +76,11 @@ class RawChip:
         self._levels = [self._level(region) for region in self.regions]
 
     @property
+    def origin(self) -> tuple[int, int]:
+        """Column and row (0-based) of the raw frame at which the trimmed image begins."""
+        return int(self._raw_columns[0]), int(self._raw_rows[0])
+
+    @property
     def has_overscan(self) -> bool:
         """Whether an overscan is subtracted."""
         return self.method != 0

@@ -1,13 +1,14 @@
 """Trails of satellites: straight lines across a frame, found by a Hough transform of the sky-subtracted image.
 
-Each cell of a binned image of signal to noise, clipped so that stars weigh no more than a trail does, votes for the lines
-through it (Hough 1962; Duda & Hart 1972). A line that wins must hold along its length and be narrow, then it is
+Each cell of a binned image of signal to noise, clipped so that stars weigh no more than a trail does, votes for the
+lines through it (Hough 1962; Duda & Hart 1972). A line that wins must hold along its length and be narrow, then it is
 traced in the pixels themselves. Columns and rows of the detector are not trails.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ def _binned(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_], side:
     cells[counts < 0.5 * side * side] = np.nan
     known = cells[np.isfinite(cells)]
     if known.size == 0:
-        return cells
+        return np.asarray(cells)
     centre = float(np.median(known))
     width_now = robust_noise(known, centre)
     cells = np.clip((cells - centre) / max(width_now, 1e-9), -CLIP, CLIP)
@@ -178,7 +179,7 @@ def _ridge(across: Floats, along: Floats, ratio: Floats, search: float) -> tuple
     edges = np.linspace(along.min(), along.max() + 1e-6, SEGMENTS + 1)
     places, positions, shown, judged = [], [], 0, 0
     bins = np.arange(-search - 0.5, search + 1.0)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (along >= low) & (along < high) & (np.abs(across) <= search)
         number, _ = np.histogram(across[inside], bins)
         total, _ = np.histogram(across[inside], bins, weights=ratio[inside])
@@ -186,7 +187,9 @@ def _ridge(across: Floats, along: Floats, ratio: Floats, search: float) -> tuple
             continue
         judged += 1
         # Three neighbouring bins together: a trail is as wide as the seeing.
-        height = np.convolve(total, np.ones(3), "same") / np.sqrt(np.maximum(np.convolve(number, np.ones(3), "same"), 1))
+        height = np.convolve(total, np.ones(3), "same") / np.sqrt(
+            np.maximum(np.convolve(number, np.ones(3), "same"), 1)
+        )
         height -= np.median(height)
         best = int(np.argmax(height))
         if height[best] < SEGMENT_THRESHOLD * max(robust_noise(height), 1.0):

@@ -1,7 +1,7 @@
 """Sky background of a frame: its level and noise on a mesh, and one number for each.
 
-The mesh is SExtractor's (Bertin & Arnouts 1996, A&AS 117, 393, section 3): in each cell the histogram is clipped about the
-median, the background is its mode (2.5 median - 1.5 mean) or the median where the cell is crowded, and the map is a
+The mesh is SExtractor's (Bertin & Arnouts 1996, A&AS 117, 393, section 3): in each cell the histogram is clipped about
+the median, the background is its mode (2.5 median - 1.5 mean) or the median where the cell is crowded, and the map is a
 bicubic spline through the median-filtered cells.
 """
 
@@ -58,9 +58,7 @@ def measure_sky(data: FloatArray, bad: NDArray[np.bool_], mesh: int = 64, filter
     pixels = np.ascontiguousarray(np.where(bad, 0, data), dtype=np.float32)
     background = sep.Background(pixels, mask=bad, bw=side_x, bh=side_y, fw=filter_size, fh=filter_size)
     noise_map = np.maximum(background.rms(dtype=np.float32), np.float32(1e-6))
-    return Sky(
-        float(background.globalback), float(background.globalrms), background.back(dtype=np.float32), noise_map
-    )
+    return Sky(float(background.globalback), float(background.globalrms), background.back(dtype=np.float32), noise_map)
 
 
 def robust_noise(values: NDArray[np.floating], about: float | None = None) -> float:
