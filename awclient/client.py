@@ -1,4 +1,4 @@
-"""The portal over HTTP, for scripts and for `awrecipe`: every call is safe to repeat, and is repeated while it may help."""
+"""The portal over HTTP, for scripts and for `awrecipe`: calls are safe to repeat, and repeated while it may help."""
 
 from __future__ import annotations
 

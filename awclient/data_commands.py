@@ -139,7 +139,7 @@ def ingest(
     camera: CameraOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Upload raw frames: what cannot be understood is reported with its reason, the rest goes in; twice adds nothing."""
+    """Upload raw frames: what cannot be understood is reported with its reason, the rest goes in, once."""
     from awclient.ingest import ingest_paths, read_type_rules
 
     rules = read_type_rules(type or [])

@@ -14,7 +14,6 @@ import httpx
 from awclient.client import Json, Portal
 from awclient.errors import ClientError, Lost, UsageProblem, error_of_status
 
-_CHUNK = 1 << 20
 _ENDINGS = {"fits": ".fits", "votable": ".vot", "asdf": ".asdf"}
 
 Report = Callable[[int, int], None]
@@ -133,7 +132,7 @@ def _write(response: httpx.Response, product: Json, part: Path, report: Report, 
     resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
     expected = size or int(response.headers.get("Content-Length") or 0)
     with part.open("ab" if resumed else "wb") as file:
-        for chunk in response.iter_raw(_CHUNK):
+        for chunk in response.iter_raw():
             file.write(chunk)
             report(file.tell(), expected)
 

@@ -1,0 +1,210 @@
+"""Reduce a whole night through the interface that every user has.
+
+For each recipe, in the portal's order: ask the portal to plan it on what the night has, leave out what is there
+already, submit the rest, and go on when the products that the next recipe takes are there. Started again it finds the
+runs that are still open, and makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from awclient.client import Json, Portal
+from awclient.errors import ClientError, Lost
+from awclient.following import describe, fraction
+from awclient.night_frames import FrameSet, inputs_for, missing_kinds
+from awclient.selection import primary_inputs
+from awclient.submitting import PendingSubmission
+from awclient.terminal import Progress
+from processing_units.contract import JobState, Plan, PlannedJob, RunStatus, Submission
+
+REMARK = "awrecipe night"
+_LOOK_EVERY = 1.0
+
+
+@dataclass
+class NightReport:
+    """What came of a night."""
+
+    made: list[Json] = field(default_factory=list)
+    there: list[Json] = field(default_factory=list)
+    not_possible: list[Json] = field(default_factory=list)
+    failed: list[Json] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+
+    @property
+    def products(self) -> list[Json]:
+        """All products of the night, in the order of their making."""
+        both = {product["id"]: product for product in [*self.there, *self.made]}
+        return [both[number] for number in sorted(both)]
+
+
+@dataclass
+class _OpenRun:
+    frames: FrameSet
+    recipe: Json
+    number: int
+
+
+class Night:
+    """One night's reduction, as far as it has got."""
+
+    def __init__(
+        self,
+        portal: Portal,
+        sets: Sequence[FrameSet],
+        *,
+        unit: str = "",
+        progress: Progress,
+        timeout: float | None = None,
+    ) -> None:
+        self.report = NightReport()
+        self._portal = portal
+        self._sets = sets
+        self._unit = unit or None
+        self._progress = progress
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._recipes = portal.recipes()
+        self._open: list[_OpenRun] = []
+        self._finished: set[str] = set()
+
+    def reduce(self) -> NightReport:
+        """Run all that the night allows; return when it has ended."""
+        self._await_earlier_runs()
+        waiting = list(self._recipes)
+        while waiting or self._open:
+            for recipe in [recipe for recipe in waiting if self._is_ready(recipe, waiting)]:
+                waiting.remove(recipe)
+                for frames in self._sets:
+                    self._start(recipe, frames)
+            self._look_after_runs()
+            self._keep_to_time()
+        return self.report
+
+    def _is_ready(self, recipe: Json, waiting: Sequence[Json]) -> bool:
+        """Return whether the recipes before it that make what it takes have all ended."""
+        takes = {kind for entry in recipe["inputs"] for kind in entry["kinds"]}
+        place = self._recipes.index(recipe)
+        makers = [earlier for earlier in self._recipes[:place] if takes & set(earlier["outputs"])]
+        busy = {run.recipe["name"] for run in self._open}
+        return not any(maker in waiting or maker["name"] in busy for maker in makers)
+
+    def _await_earlier_runs(self) -> None:
+        """Wait for what an earlier start of this command has left running: it is not to be made twice."""
+        instruments = {frames.instrument for frames in self._sets}
+        for run in self._portal.runs(open=True, limit=500):
+            if not any(run["comment"].startswith(f"{REMARK}: {instrument} ") for instrument in instruments):
+                continue
+            self._progress.line(
+                f"run {run['id']} {run['recipe']} is still going on from an earlier start: waiting for it"
+            )
+            for status in self._portal.watch(run["id"]):
+                self._progress.show(f"run {status.id} {status.recipe}", fraction(status), describe(status))
+                self._keep_to_time()
+
+    # ------------------------------------------------------------------------------------------------- one recipe
+
+    def _start(self, recipe: Json, frames: FrameSet) -> None:
+        candidates = inputs_for(recipe, frames)
+        if not candidates:
+            self._cannot(recipe, frames, frames.title, f"there is no {missing_kinds(recipe)}")
+            return
+        made_before = self._products_of(recipe, frames)
+        for chosen in candidates:
+            inputs = {role: [product["id"] for product in products] for role, products in chosen.items()}
+            try:
+                plan = self._portal.plan(self._submission(recipe, frames, inputs))
+                self._submit_what_is_missing(recipe, frames, plan, made_before)
+            except Lost:
+                raise
+            except ClientError as problem:
+                self._cannot(recipe, frames, frames.title, _told(problem))
+
+    def _submit_what_is_missing(self, recipe: Json, frames: FrameSet, plan: Plan, made_before: Sequence[Json]) -> None:
+        wanted: dict[str, list[int]] = {}
+        for job in plan.jobs:
+            if job.problem:
+                self._cannot(recipe, frames, job.label, job.problem)
+                continue
+            there = [product for product in made_before if _is_made_by(product, recipe, plan, job)]
+            if {product["kind"] for product in there} >= set(recipe["outputs"]):
+                newest = max(product["run"] or 0 for product in there)
+                there = [product for product in there if (product["run"] or 0) == newest]
+                self.report.there += there
+                frames.add(there)
+                continue
+            for role, numbers in job.inputs.items():
+                wanted[role] = sorted({*wanted.get(role, []), *numbers})
+        if not wanted:
+            return
+        pending = PendingSubmission(self._portal, self._submission(recipe, frames, wanted))
+        status = pending.send()
+        pending.settle()
+        self.report.runs.append(status.id)
+        self._open.append(_OpenRun(frames, recipe, status.id))
+        self._progress.show(f"run {status.id} {status.recipe}", 0.0, describe(status))
+
+    def _submission(self, recipe: Json, frames: FrameSet, inputs: dict[str, list[int]]) -> Submission:
+        remark = f"{REMARK}: {frames.title}"
+        return Submission(recipe=recipe["name"], inputs=inputs, unit=self._unit, comment=remark[:500])
+
+    def _products_of(self, recipe: Json, frames: FrameSet) -> list[Json]:
+        filters = {"recipe": recipe["name"], "instrument": frames.instrument, "night": ",".join(frames.nights)}
+        return list(self._portal.products(**filters))
+
+    def _cannot(self, recipe: Json, frames: FrameSet, what: str, reason: str) -> None:
+        entry = {"recipe": recipe["name"], "set": frames.title, "what": what, "reason": reason}
+        self.report.not_possible.append(entry)
+
+    # -------------------------------------------------------------------------------------------------- open runs
+
+    def _look_after_runs(self) -> None:
+        begin = time.monotonic()
+        ended: list[tuple[_OpenRun, RunStatus]] = []
+        for open_run in self._open:
+            status = self._portal.run(open_run.number)
+            name = f"run {status.id} {status.recipe}"
+            self._progress.show(name, fraction(status), describe(status))
+            if status.state in {"done", "failed", "cancelled"}:
+                ended.append((open_run, status))
+        for open_run, status in ended:
+            self._open.remove(open_run)
+            self._collect(open_run, status)
+        if self._open and not ended:
+            time.sleep(max(0.0, _LOOK_EVERY - (time.monotonic() - begin)))
+
+    def _collect(self, open_run: _OpenRun, status: RunStatus) -> None:
+        products = list(self._portal.products(run=status.id))
+        self.report.made += products
+        open_run.frames.add(products)
+        for job in status.jobs:
+            if job.state is not JobState.DONE:
+                self.report.failed.append(
+                    {"recipe": status.recipe, "run": status.id, "job": job.number, "what": job.label,
+                     "state": job.state.value, "reason": job.reason}
+                )  # fmt: skip
+                self._progress.line(f"run {status.id} {status.recipe} {job.label} {job.state}: {job.reason}")
+
+    def _keep_to_time(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise Lost(
+                "the night has not ended in the time given; its runs go on",
+                hint="the same command goes on from where it was",
+            )
+
+
+def _is_made_by(product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
+    """Return whether a product is what this job would make: same recipe, version, parameters and primary inputs."""
+    same = product["recipe_version"] == plan.version and product["parameters"] == plan.parameters
+    roles = [entry["role"] for entry in primary_inputs(recipe)]
+    return (
+        same
+        and not product["code_digest"]
+        and all(sorted(product["inputs"].get(role, [])) == sorted(job.inputs.get(role, [])) for role in roles)
+    )
+
+
+def _told(problem: ClientError) -> str:
+    return f"{problem.message} ({problem.hint})" if problem.hint else problem.message

@@ -1,0 +1,153 @@
+"""The frames of a night put in order: which belong together, and which of them a recipe takes.
+
+Nothing here knows an instrument or a recipe: frames are told apart by their attributes, and what a recipe takes is read
+from the portal's description of it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from awclient.client import Json
+from awclient.selection import IS_BAD, of_kind, primary_inputs
+
+# A detector's dark current doubles every 6 to 8 degrees: frames further apart than this are not averaged.
+TEMPERATURE_STEP = 2.0  # degree Celsius
+# Frames on both sides of local noon (calibrations of a day in the laboratory) are one set if they fit into a day.
+_ONE_SET = datetime.timedelta(hours=24)
+
+
+@dataclass
+class FrameSet:
+    """Frames of one instrument and night, and what has been made from them so far."""
+
+    instrument: str
+    nights: list[str]
+    products: list[Json] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Return what it is called."""
+        return f"{self.instrument} {' and '.join(self.nights) or 'of an unknown night'}"
+
+    def add(self, products: Iterable[Json]) -> None:
+        """Add products that are not in it yet; those that a person calls bad stay out."""
+        there = {product["id"] for product in self.products}
+        self.products += [
+            product for product in products if product["id"] not in there and product["is_valid"] != IS_BAD
+        ]
+
+
+def group_frames(frames: Iterable[Json]) -> list[FrameSet]:
+    """Return the frames by instrument and night; two nights that fit into one day are one set."""
+    by_night: dict[tuple[str, str], list[Json]] = defaultdict(list)
+    for frame in frames:
+        by_night[frame["instrument"], frame["night"] or ""].append(frame)
+    sets: list[FrameSet] = []
+    for (instrument, night), members in sorted(by_night.items()):
+        last = sets[-1] if sets and sets[-1].instrument == instrument else None
+        if last is not None and _fit_into_a_day([*last.products, *members]):
+            last.nights.append(night)
+        else:
+            last = FrameSet(instrument, [night] if night else [])
+            sets.append(last)
+        last.add(members)
+    return sets
+
+
+def _fit_into_a_day(frames: Sequence[Json]) -> bool:
+    times = sorted(_time(frame["date_obs"]) for frame in frames if frame["date_obs"])
+    return len(times) == len(frames) and times[-1] - times[0] <= _ONE_SET
+
+
+def _time(text: str) -> datetime.datetime:
+    moment = datetime.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
+def inputs_for(recipe: Json, frames: FrameSet) -> list[dict[str, list[Json]]]:
+    """Return what the recipe could work on in this set, by role: a submission for each temperature.
+
+    A role that takes several kinds gets, for each chip and filter as the recipe tells them apart, the first kind of its
+    list of which there is enough.
+    """
+    chosen: dict[str, list[Json]] = {}
+    for entry in primary_inputs(recipe):
+        found = _first_kind_with_enough(recipe, entry, frames.products)
+        if found:
+            chosen[entry["role"]] = found
+    if not chosen:
+        return []
+    if "product" in recipe["split_by"]:
+        return [chosen]
+    return _by_temperature(chosen)
+
+
+def missing_kinds(recipe: Json) -> str:
+    """Return which kinds a recipe would have needed."""
+    return " or ".join(sorted({kind for entry in primary_inputs(recipe) for kind in entry["kinds"]}))
+
+
+def _first_kind_with_enough(recipe: Json, entry: Json, products: Sequence[Json]) -> list[Json]:
+    by_part: dict[tuple[str, ...], dict[str, list[Json]]] = defaultdict(dict)
+    for kind in entry["kinds"]:
+        for product in of_kind(products, kind):
+            by_part[_part(recipe, product)].setdefault(kind, []).append(product)
+    chosen: list[Json] = []
+    for kinds in by_part.values():
+        enough = [members for members in kinds.values() if len(members) >= entry["minimum"]]
+        # Where there is not enough of any, the plan is asked all the same: it says what is missing.
+        members = enough[0] if enough else max(kinds.values(), key=len)
+        chosen += _at_most(recipe, entry, members)
+    return sorted(chosen, key=lambda product: int(product["id"]))
+
+
+def _at_most(recipe: Json, entry: Json, members: list[Json]) -> list[Json]:
+    """Return the members, or, where one job takes fewer, those made from most frames (the newest of equals)."""
+    if entry["maximum"] is None or "product" in recipe["split_by"]:
+        return members
+    size = {product["id"]: sum(map(len, product["inputs"].values())) for product in members}
+    ranked = sorted(members, key=lambda product: (size[product["id"]], product["id"]), reverse=True)
+    return ranked[: entry["maximum"]]
+
+
+def _part(recipe: Json, product: Json) -> tuple[str, ...]:
+    names = [name for name in recipe["split_by"] if name != "product"]
+    return tuple(str(product.get(name, product["attributes"].get(name)) or "") for name in names)
+
+
+def _by_temperature(chosen: dict[str, list[Json]]) -> list[dict[str, list[Json]]]:
+    """Return the inputs apart by the detector's temperature; a slow drift over the night stays together."""
+    roles = [(role, product) for role, products in chosen.items() for product in products]
+    known = sorted(
+        (pair for pair in roles if _temperature(pair[1]) is not None), key=lambda pair: _temperature(pair[1]) or 0.0
+    )
+    groups: list[list[tuple[str, Json]]] = []
+    before: float | None = None
+    for pair in known:
+        now = _temperature(pair[1]) or 0.0
+        if before is None or now - before > TEMPERATURE_STEP:
+            groups.append([])
+        groups[-1].append(pair)
+        before = now
+    unknown = [pair for pair in roles if _temperature(pair[1]) is None]
+    if unknown and len(groups) == 1:
+        groups[0] += unknown  # one temperature is known, and nothing speaks against it
+    elif unknown:
+        groups.append(unknown)
+    return [_by_role(group) for group in groups]
+
+
+def _temperature(product: Json) -> float | None:
+    value = product["attributes"].get("temperature")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _by_role(pairs: Iterable[tuple[str, Json]]) -> dict[str, list[Json]]:
+    roles: dict[str, list[Json]] = defaultdict(list)
+    for role, product in sorted(pairs, key=lambda pair: int(pair[1]["id"])):
+        roles[role].append(product)
+    return dict(roles)

@@ -1,0 +1,287 @@
+"""Products: choosing them, what is known of them, and their files."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
+from ninja import Query, Router
+from pydantic import BaseModel, ConfigDict
+
+from archive.context import visible
+from archive.models import Lineage, Product
+from archive.queries import Selection, ancestors, select
+from awportal.api.authentication import context_of_request
+from awportal.api.errors import Refusal
+from dataserver.formats import formats_for
+from dataserver.signing import signed_url
+from recipes.kinds import KINDS
+
+router = Router(tags=["products"])
+
+_LINK_SECONDS = 3600.0
+_LARGEST_PAGE = 500
+_LARGEST_ID = 2**63 - 1
+_AT_ONCE = 500
+
+
+class MeasuredValue(BaseModel):
+    """One QC value with the limits it was held to."""
+
+    name: str
+    value: float | None
+    error: float | None
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    verdict: str
+
+
+class ProductInformation(BaseModel):
+    """A product with its attributes, its QC values and the numbers of what it was made from."""
+
+    id: int
+    kind: str
+    name: str
+    sha256: str
+    size: int
+    instrument: str
+    chip: str
+    filter: str
+    readout_mode: str
+    date_obs: str | None
+    night: str | None
+    exposure_time: float | None
+    object: str
+    ra: float | None
+    dec: float | None
+    attributes: dict[str, Any]
+    creator: str
+    project: str
+    privilege: int
+    is_valid: int
+    quality_flags: int
+    valid_from: str | None
+    valid_until: str | None
+    created: str
+    recipe: str
+    recipe_version: str
+    parameters: dict[str, Any]
+    code_digest: str
+    run: int | None
+    made_without: list[str]
+    measurements: list[MeasuredValue]
+    inputs: dict[str, list[int]]
+    page: str
+
+
+class Ancestor(BaseModel):
+    """A step of a lineage: ``source`` served as ``role`` for ``product``."""
+
+    product: int
+    source: int
+    role: str
+    kind: str
+    name: str
+
+
+class ProductDetails(ProductInformation):
+    """A product with its whole lineage, back to the raw frames; ``hidden`` counts those that you may not see."""
+
+    lineage: list[Ancestor]
+    hidden: int
+    formats: list[str]
+
+
+class ProductPage(BaseModel):
+    """A page of products; ``next`` is the offset of the next page."""
+
+    items: list[ProductInformation]
+    count: int
+    next: int | None
+
+
+class ProductFilters(BaseModel):
+    """Filters on products, all of which hold; commas separate several values. See ``archive.queries.Selection``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str = ""
+    instrument: str = ""
+    chip: str = ""
+    filter: str = ""
+    readout_mode: str = ""
+    night: str = ""
+    night_from: str = ""
+    night_to: str = ""
+    object: str = ""
+    name: str = ""
+    sha256: str = ""
+    is_valid: str = ""
+    run: str = ""
+    job: str = ""
+    project: str = ""
+    creator: str = ""
+    recipe: str = ""
+    unflagged: str = ""
+    ids: str = ""
+    ra: str = ""
+    dec: str = ""
+    radius: str = ""
+    order: str = ""
+
+
+@router.get("/products", response=ProductPage)
+def list_products(
+    request: HttpRequest, filters: Query[ProductFilters], offset: int = 0, limit: int = 100
+) -> ProductPage:
+    """List the products that the filters describe and that you may see, newest observation first."""
+    if not 0 <= offset <= _LARGEST_ID or not 1 <= limit <= _LARGEST_PAGE:
+        raise Refusal(400, f"offset counts from 0, limit from 1 to {_LARGEST_PAGE}", field="limit")
+    found = select(context_of_request(request), Selection.parse(filters.model_dump()))
+    count = found.count()
+    items = describe_all(request, found[offset : offset + limit])
+    following = offset + limit if offset + limit < count else None
+    return ProductPage(items=items, count=count, next=following)
+
+
+@router.get("/products/{int:number}", response=ProductDetails)
+def one_product(request: HttpRequest, number: int) -> ProductDetails:
+    """Return a product with its lineage."""
+    context = context_of_request(request)
+    product = _find(request, number)
+    family = ancestors(context, product)
+    lineage = [
+        Ancestor(product=step.product_id, source=step.source_id, role=step.role, kind=source.kind, name=source.name)
+        for step in family.steps
+        if (source := family.products.get(step.source_id)) is not None
+    ]
+    described = describe_all(request, visible(context).filter(pk=product.pk))[0]
+    return ProductDetails(
+        **described.model_dump(),
+        lineage=lineage,
+        hidden=family.hidden,
+        formats=[each.name for each in formats_for(KINDS[product.kind].content)],
+    )
+
+
+@router.get("/products/{int:number}/download")
+def download_product(request: HttpRequest, number: int, format: str = "fits") -> HttpResponse:
+    """Send on to the data server, with the right to read this one file, in this one format, for an hour."""
+    product = _find(request, number)
+    possible = {each.name: each for each in formats_for(KINDS[product.kind].content)}
+    chosen = possible.get(format)
+    if chosen is None:
+        raise Refusal(
+            400,
+            f"{product.name} cannot be given as {format[:40]!r}",
+            hint="it can be given as: " + ", ".join(possible),
+            field="format",
+        )
+    converted = chosen.write is not None
+    address = signed_url(
+        settings.DATA_KEY,
+        settings.DATA_URL,
+        "GET",
+        f"/files/{product.sha256}",
+        lifetime=_LINK_SECONDS,
+        name=chosen.file_name(product.name),
+        format=chosen.name if converted else "",
+    )
+    return HttpResponseRedirect(address)
+
+
+def describe_all(request: HttpRequest, products: QuerySet[Product]) -> list[ProductInformation]:
+    """Return products as users see them; the number of queries does not grow with the number of products."""
+    listed = list(products.select_related("creator", "project").prefetch_related("measurements"))
+    inputs = _inputs_of([product.pk for product in listed])
+    return [_describe(request, product, inputs.get(product.pk, {})) for product in listed]
+
+
+def _find(request: HttpRequest, number: int) -> Product:
+    product = visible(context_of_request(request)).filter(pk=min(number, _LARGEST_ID)).first()
+    if product is None:
+        raise Refusal(
+            404, f"there is no product {number}, or none that you may see", hint="`awrecipe products` lists them"
+        )
+    return product
+
+
+def _inputs_of(numbers: list[int]) -> dict[int, dict[str, list[int]]]:
+    found: dict[int, dict[str, list[int]]] = {}
+    for begin in range(0, len(numbers), _AT_ONCE):
+        rows = Lineage.objects.filter(product__in=numbers[begin : begin + _AT_ONCE]).order_by(
+            "product", "role", "ordinal"
+        )
+        for product, role, source in rows.values_list("product_id", "role", "source_id"):
+            found.setdefault(product, {}).setdefault(role, []).append(source)
+    return found
+
+
+def _describe(request: HttpRequest, product: Product, inputs: dict[str, list[int]]) -> ProductInformation:
+    return ProductInformation(
+        id=product.pk,
+        kind=product.kind,
+        name=product.name,
+        sha256=product.sha256,
+        size=product.file_size,
+        instrument=product.instrument,
+        chip=product.chip,
+        filter=product.filter_name or "",
+        readout_mode=product.readout_mode,
+        date_obs=_iso(product.date_obs),
+        night=product.night.isoformat() if product.night else None,
+        exposure_time=product.exposure_time,
+        object=product.object_name or "",
+        ra=product.ra,
+        dec=product.dec,
+        attributes=product.attributes,
+        creator=product.creator.get_username(),
+        project=product.project.name if product.project else "",
+        privilege=product.privilege,
+        is_valid=product.is_valid,
+        quality_flags=product.quality_flags,
+        valid_from=_iso(product.timestamp_start),
+        valid_until=_iso(product.timestamp_end),
+        created=_iso(product.created) or "",
+        recipe=product.recipe or "",
+        recipe_version=product.recipe_version or "",
+        parameters=product.parameters,
+        code_digest=product.code_digest or "",
+        run=product.made_by_run,
+        made_without=[str(role) for role in product.made_without],
+        measurements=_measured(product.measurements.all()),
+        inputs=inputs,
+        page=_page(request, product.pk),
+    )
+
+
+def _measured(measurements: Iterable[Any]) -> list[MeasuredValue]:
+    return [
+        MeasuredValue(
+            name=entry.name,
+            value=entry.measured,
+            error=entry.error,
+            unit=entry.unit or "",
+            minimum=entry.lower_limit,
+            maximum=entry.upper_limit,
+            verdict=entry.verdict,
+        )
+        for entry in sorted(measurements, key=lambda entry: entry.pk)
+    ]
+
+
+def _page(request: HttpRequest, number: int) -> str:
+    try:
+        return settings.BASE_URL + reverse("product", args=[number])
+    except NoReverseMatch:
+        return request.build_absolute_uri(reverse("api:one_product", args=[number]))
+
+
+def _iso(moment: datetime.datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")

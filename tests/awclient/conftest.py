@@ -1,0 +1,100 @@
+"""A small real HTTP server that plays a portal with its faults, and a client with short patience."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from awclient.client import Portal
+from awclient.configuration import Configuration
+
+
+class Scripted:
+    """What the server answers: functions by (method, path); each request is kept."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str], Callable[[BaseHTTPRequestHandler, bytes], None]] = {}
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.url = ""
+
+    def on(self, method: str, path: str, answer: Callable[[BaseHTTPRequestHandler, bytes], None]) -> None:
+        """Let `answer` write the response of that method and path (without its query)."""
+        self.answers[method, path] = answer
+
+    def json(self, method: str, path: str, *contents: Any, status: int = 200) -> None:
+        """Answer with these contents in turn, the last one for ever."""
+        left = list(contents)
+
+        def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+            content = left.pop(0) if len(left) > 1 else left[0]
+            reply(handler, status, content)
+
+        self.on(method, path, answer)
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
+    """Send a JSON answer."""
+    body = json.dumps(content).encode()
+    handler.send_response(status)
+    for name, value in (headers or {}).items():
+        handler.send_header(name, value)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    """A server on a free port."""
+    scripted = Scripted()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            path = self.path.partition("?")[0]
+            scripted.requests.append((self.command, self.path, dict(self.headers), body))
+            answer = scripted.answers.get((self.command, path))
+            if answer is None:
+                reply(self, 404, {"error": f"nothing at {path}", "hint": "", "field": ""})
+            else:
+                answer(self, body)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names of the standard library
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        scripted.url = f"http://127.0.0.1:{http.server_port}"
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield scripted
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def portal(server: Scripted) -> Iterator[Portal]:
+    """A client of that server with a patience of three seconds."""
+    with Portal(Configuration(server.url, "aw_test"), patience=3.0) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep configuration and state of `awrecipe` in the test's own directory."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("AWPORTAL_URL", "AWPORTAL_TOKEN", "AWPORTAL_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
