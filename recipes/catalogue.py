@@ -8,7 +8,7 @@ from functools import cache
 
 import recipes
 from recipes.errors import UsageError
-from recipes.recipe import Recipe
+from recipes.recipe import Input, Recipe
 
 
 @cache
@@ -33,18 +33,39 @@ def find_recipe(name: str) -> Recipe:
 
 
 def _in_order(found: list[Recipe]) -> list[Recipe]:
-    """Sort so that a recipe comes after those that make what it requires, as far as that goes, then by name."""
+    """Sort so that a recipe comes after those that make what it takes, as far as that goes, then by name.
+
+    Of several kinds that one input may have, one is enough. Where no recipe has all that it would like (some improve
+    each other in turn), those go on that have what they cannot do without.
+    """
     waiting = sorted(found, key=lambda recipe: recipe.name)
     done: list[Recipe] = []
     while waiting:
         to_be_made = {kind for recipe in waiting for kind in recipe.outputs}
-        ready = [recipe for recipe in waiting if not _needs(recipe) & to_be_made] or waiting[:1]
+        ready = next(
+            (
+                ready
+                for wish in (_likes, _needs)
+                if (ready := [recipe for recipe in waiting if _has(recipe, wish(recipe), to_be_made)])
+            ),
+            waiting[:1],
+        )
         done += ready
         waiting = [recipe for recipe in waiting if recipe not in ready]
     return done
 
 
-def _needs(recipe: Recipe) -> set[str]:
-    """Return the kinds without which the recipe, at its first time, is not run (its own outputs left out)."""
-    kinds = {kind for entry in recipe.inputs if entry.minimum or entry.primary for kind in entry.kinds}
-    return kinds - set(recipe.outputs)
+def _likes(recipe: Recipe) -> list[Input]:
+    """Return the inputs with which the recipe does its best."""
+    return [entry for entry in recipe.inputs if entry.minimum or entry.primary or entry.preferred]
+
+
+def _needs(recipe: Recipe) -> list[Input]:
+    """Return the inputs without which the recipe is not run."""
+    return [entry for entry in recipe.inputs if entry.minimum or entry.primary]
+
+
+def _has(recipe: Recipe, inputs: list[Input], to_be_made: set[str]) -> bool:
+    """Whether each of `inputs` has a kind that is there already (the recipe's own outputs left out)."""
+    others = to_be_made - set(recipe.outputs)
+    return all(any(kind not in others for kind in entry.kinds) for entry in inputs)

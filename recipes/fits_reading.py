@@ -133,15 +133,15 @@ def open_fits(path: Path, name: str, scratch: Path | None = None) -> Iterator[Fi
             yield _scan(file, name)
 
 
-def read_raw_frame(fits: FitsFile, attributes: FrameAttributes, scratch: Path | None = None) -> Frame:
+def read_raw_frame(fits: FitsFile, attributes: FrameAttributes, scratch: Path | None = None, kind: str = "") -> Frame:
     """Return a raw frame [adu] of an open file; the attribute ``extension`` names its image where there are several."""
     hdu = fits.raw_image(getattr(attributes, "extension", None))
     wcs = wcs_cards(fits.hdus[0].cards | hdu.cards)
     plane = _image_plane(fits, hdu, scratch)
-    return Frame(plane, attributes=attributes, unit="adu", name=fits.name, wcs=wcs)
+    return Frame(plane, attributes=attributes, unit="adu", name=fits.name, kind=kind, wcs=wcs)
 
 
-def read_product_frame(fits: FitsFile, attributes: FrameAttributes) -> Frame:
+def read_product_frame(fits: FitsFile, attributes: FrameAttributes, kind: str = "") -> Frame:
     """Return an image or mask product that this package wrote (``SCI`` or ``WEIGHT``, ``VAR``, ``MASK``)."""
     science = fits.extension("SCI") or fits.extension("WEIGHT")
     variance, mask = fits.extension("VAR"), fits.extension("MASK")
@@ -162,6 +162,7 @@ def read_product_frame(fits: FitsFile, attributes: FrameAttributes) -> Frame:
         attributes=attributes,
         unit=str((science or mask).cards.get("BUNIT", "")),  # type: ignore[union-attr]
         name=fits.name,
+        kind=kind,
         wcs=wcs_cards(science.cards) if science else None,
     )
 

@@ -82,6 +82,8 @@ class Frame:
         Unit of `data`: adu, electron, adu/s or empty for a ratio.
     name : str
         How errors and the log call it.
+    kind : str, optional
+        Its kind of product, of :data:`recipes.kinds.KINDS`, where it came from a file.
     wcs : mapping, optional
         Its world coordinate system as FITS cards.
     """
@@ -95,9 +97,11 @@ class Frame:
         attributes: FrameAttributes | None = None,
         unit: str = "adu",
         name: str = "frame",
+        kind: str = "",
         wcs: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
+        self.kind = kind
         self.unit = unit
         self.attributes = attributes or FrameAttributes()
         self.wcs: dict[str, Any] = dict(wcs or {})

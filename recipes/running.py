@@ -132,13 +132,13 @@ def _load(entry: JobInput, folder: Path, files: ExitStack) -> Any:
     fits = files.enter_context(fits_reading.open_fits(folder / entry.path, entry.name, folder))
     if content == "raw":
         attributes = fits_reading.parse_attributes(entry.name, entry.attributes)
-        return fits_reading.read_raw_frame(fits, attributes, folder)
+        return fits_reading.read_raw_frame(fits, attributes, folder, entry.kind)
     attributes = fits_reading.attributes_in(fits, entry.attributes)
     if content == "values":
         return VALUE_CLASSES[entry.kind].read(entry.name, attributes, fits_reading.read_table(fits, attributes))
     if content == "table":
         return fits_reading.read_table(fits, attributes)
-    return fits_reading.read_product_frame(fits, attributes)
+    return fits_reading.read_product_frame(fits, attributes, entry.kind)
 
 
 def _with_digests(inputs: list[JobInput], folder: Path) -> list[JobInput]:

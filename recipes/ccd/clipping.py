@@ -6,7 +6,7 @@ outlier lies at most (n-1)/sqrt(n) = 2.85 standard deviations from the mean that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -76,19 +76,26 @@ def _step(values: NDArray[Any]) -> float:
 
 @dataclass(frozen=True)
 class StackMean:
-    """What a clip left of a stack, pixel by pixel: mean, number of accepted values, their median, number rejected."""
+    """What a clip left of a stack, pixel by pixel: mean, number and sum of weights of the accepted values, their
+    median, and the number rejected."""
 
     mean: FloatArray
     count: NDArray[np.int16]
     median: FloatArray
     rejected: NDArray[np.int16]
+    weight: FloatArray
 
 
 Sigma = float | FloatArray | Callable[[FloatArray], FloatArray]
 
 
 def clipped_mean(
-    stack: FloatArray, sigma: Sigma, threshold: float, valid: NDArray[np.bool_] | None = None, iterations: int = 5
+    stack: FloatArray,
+    sigma: Sigma,
+    threshold: float,
+    valid: NDArray[np.bool_] | None = None,
+    iterations: int = 5,
+    weights: Sequence[float] | None = None,
 ) -> StackMean:
     """Return the mean over a stack without the values farther than `threshold` x `sigma` from the pixel's median.
 
@@ -104,6 +111,8 @@ def clipped_mean(
         False where a value must not be used.
     iterations : int
         The median is taken anew from what is left, until nothing more is rejected or so many times.
+    weights : sequence of float, optional
+        Weight of each frame in the mean; 1 by default.
 
     Returns
     -------
@@ -115,21 +124,26 @@ def clipped_mean(
     limit = np.broadcast_to(np.float32(threshold) * given, stack.shape)
     total = np.zeros(median.shape, np.float32)
     suspect = valid_count < len(stack)
+    weight_of = np.ones(len(stack), np.float32) if weights is None else np.asarray(weights, np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        for values, allowed in zip(stack, limit, strict=True):
+        for values, allowed, weight in zip(stack, limit, weight_of, strict=True):
             # Sums about the median keep their digits in float32.
             deviation = values - median
-            total += deviation
+            total += deviation if weights is None else deviation * weight
             suspect |= ~(np.abs(deviation) <= allowed)
-        mean = median + total / np.float32(len(stack))
+        mean = median + total / weight_of.sum(dtype=np.float32)
     count = valid_count.astype(np.int16)
+    weight_sum = np.full(median.shape, weight_of.sum(dtype=np.float32), np.float32)
     where = np.nonzero(suspect)
     if len(where[0]):
         columns = np.stack([plane[where] for plane in stack])
         limits = np.stack([plane[where] for plane in limit])
         usable = np.isfinite(columns) if valid is None else np.stack([plane[where] for plane in valid])
-        mean[where], count[where], median[where] = _clip_columns(columns, limits, usable, median[where], iterations)
-    return StackMean(mean, count, median, (valid_count - count).astype(np.int16))
+        kept, median[where] = _clip_columns(columns, limits, usable, median[where], iterations)
+        count[where] = np.count_nonzero(kept, axis=0)
+        weight_sum[where] = weight_of @ kept
+        mean[where] = _mean_of_kept(columns, kept, median[where], weight_of)
+    return StackMean(mean, count, median, (valid_count - count).astype(np.int16), weight_sum)
 
 
 def stack_median(stack: FloatArray, valid: NDArray[np.bool_] | None = None) -> tuple[FloatArray, NDArray[np.int16]]:
@@ -182,8 +196,8 @@ def _network(size: int) -> tuple[tuple[int, int], ...]:
 
 def _clip_columns(
     columns: FloatArray, limits: FloatArray, usable: NDArray[np.bool_], median: FloatArray, iterations: int
-) -> tuple[FloatArray, NDArray[np.int16], FloatArray]:
-    """Clip the few pixels in which something lies outside: frames x pixels."""
+) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Return what is kept of the few pixels in which something lies outside (frames x pixels), and its median."""
     kept = usable.copy()
     for _ in range(iterations):
         with np.errstate(invalid="ignore"):
@@ -195,11 +209,14 @@ def _clip_columns(
         kept = inside
         numbers = np.count_nonzero(kept, axis=0)
         median = _median_of_sorted(np.sort(np.where(kept, columns, np.float32(np.inf)), axis=0), numbers)
-    count = np.count_nonzero(kept, axis=0)
+    return kept, median
+
+
+def _mean_of_kept(columns: FloatArray, kept: NDArray[np.bool_], median: FloatArray, weights: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
-        total = np.sum(np.where(kept, columns - median, np.float32(0)), axis=0, dtype=np.float32)
-        mean = np.where(count > 0, median + total / count, np.float32(np.nan)).astype(np.float32)
-    return mean, count.astype(np.int16), median
+        deviations = np.where(kept, columns - median, np.float32(0)) * weights[:, np.newaxis]
+        mean = median + np.sum(deviations, axis=0, dtype=np.float32) / (weights @ kept)
+    return np.where(kept.any(axis=0), mean, np.float32(np.nan)).astype(np.float32)
 
 
 def _median_of_sorted(columns: FloatArray, numbers: NDArray[np.intp]) -> FloatArray:

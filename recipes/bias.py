@@ -1,0 +1,155 @@
+"""Bias: a master bias of a chip from its bias exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+
+from recipes.ccd.clipping import clipped_mean, clipped_statistics
+from recipes.ccd.debias import check_serves
+from recipes.ccd.noise import estimated_read_noise, of_regions, read_noise_of
+from recipes.ccd.raw import OverscanMethod, RawChip, check_alike
+from recipes.ccd.sub_windows import sub_window_statistics
+from recipes.errors import UsageError
+from recipes.frame import FloatArray, Frame, MaskArray, rows_of_strips, strip_bounds
+from recipes.masks import NO_DATA
+from recipes.products import Outcome, Product, ReadNoise, attributes_of
+from recipes.progress import tracked
+from recipes.quality import Measured
+from recipes.recipe import Bounds, Input, Recipe, Unit
+
+
+def bias(
+    raw_bias: Sequence[Frame],
+    read_noise: ReadNoise | None = None,
+    previous: Frame | None = None,
+    *,
+    sigma_clip: Annotated[float, Unit("sigma"), Bounds(1, 50)] = 3.0,
+    overscan_correction: OverscanMethod = 6,
+) -> Outcome:
+    r"""Combine overscan-corrected bias exposures into a master bias.
+
+    Parameters
+    ----------
+    raw_bias : sequence of Frame
+        At least three bias exposures of one chip in one readout mode [adu].
+    read_noise : ReadNoise, optional
+        Read noise of the same chip [adu]; without it that of the first pair is taken.
+    previous : Frame, optional
+        The valid master bias so far, to compare with.
+    sigma_clip : float, optional
+        Pixels farther than this many read noises from the stack's median are rejected.
+    overscan_correction : int, optional
+        0 none; 1-4 one number: median of prescan-x, overscan-x, prescan-y, overscan-y; 5-8 the same for each row (x) or
+        column (y). A chip that lacks the section is corrected with what it has.
+
+    Returns
+    -------
+    Outcome
+        One BiasFrame: mean of the accepted pixels [adu], its variance [adu**2], and the mask.
+
+    Raises
+    ------
+    UsageError
+        Fewer than three frames, frames of different shape or readout mode, or read noise of another chip.
+
+    Notes
+    -----
+    Rejection is about the median, taken anew until nothing more is rejected. The variance is
+    :math:`\sigma_{RN}^2 (1 + v) / N` for N accepted pixels, v being what the subtraction of the overscan's median adds.
+    Without overscan, frames whose level differs by more than a read noise are brought to one level first, or the clip
+    would reject them whole.
+    """
+    check_alike(raw_bias, minimum=3, what="Bias")
+    chips = [RawChip(frame, overscan_correction) for frame in raw_bias]
+    first = chips[0]
+    if read_noise is not None:
+        check_serves(read_noise, raw_bias[0])
+        noises = of_regions(first.regions, read_noise.amplifiers, read_noise.read_noise)
+    else:
+        noises = estimated_read_noise(chips)
+    if not min(noises.values()) > 0:
+        raise UsageError(f"{raw_bias[0].name} and {raw_bias[1].name} show no noise", hint="are they the same frame?")
+    sigma = read_noise_of(first, noises)
+    offsets, notes = _level_offsets(chips, float(np.mean(sigma)))
+    added = {region.amplifier: 1 + first.overscan_noise(region) for region in first.regions}
+    one_variance = np.square(sigma, dtype=np.float32) * read_noise_of(first, added)
+    data = np.empty(first.shape, np.float32)
+    variance, mask = np.empty_like(data), np.empty(first.shape, np.uint16)
+    rejected = 0
+    bounds = strip_bounds(first.shape[0], rows_of_strips(first.shape[1], 3 * len(chips)))
+    for y0, y1 in tracked(bounds, "stacking", 0.2, 0.8):
+        strips = [chip.strip(y0, y1) for chip in chips]
+        stack = np.stack([values - offset for (values, _), offset in zip(strips, offsets, strict=True)])
+        mean = clipped_mean(stack, _rows(sigma, y0, y1), sigma_clip, np.isfinite(stack))
+        empty = mean.count == 0
+        data[y0:y1] = np.where(empty, 0, mean.mean)
+        variance[y0:y1] = np.where(empty, 0, _rows(one_variance, y0, y1) / np.maximum(mean.count, 1))
+        # A pixel is as bad as in any frame, but one frame's missing value does not take it away.
+        bits = np.bitwise_or.reduce([bits for _, bits in strips]) & ~np.uint16(NO_DATA)
+        mask[y0:y1] = np.where(empty, bits | np.uint16(NO_DATA), bits)
+        rejected += int(mean.rejected.sum())
+    notes = [f"{len(chips)} biases, overscan method {first.method}, read noise {np.mean(sigma):.4g} adu.", *notes]
+    attributes = attributes_of(
+        raw_bias,
+        overscan_correction=first.method,
+        number_of_frames=len(chips),
+        read_noise=float(np.mean(sigma)),
+    )
+    measured = _measure(data, mask, previous, first.has_overscan)
+    measured.append(Measured("rejected_fraction", rejected / (data.size * len(chips))))
+    numbers = {value.name: value.value for value in measured if value.name in ("mean", "stdev")}
+    attributes = attributes.model_copy(update=numbers)
+    made_without = ["overscan"] if overscan_correction and not first.has_overscan else []
+    content = Frame(data, variance=variance, mask=mask, unit="adu", name="BiasFrame")
+    return Outcome.one(Product("BiasFrame", content, attributes, measured, made_without, notes))
+
+
+def _level_offsets(chips: Sequence[RawChip], read_noise: float) -> tuple[list[np.float32], list[str]]:
+    """Return what to subtract from each frame so that all have one level, and notes; zeros where that is so already."""
+    if chips[0].has_overscan:
+        return [np.float32(0)] * len(chips), []
+    levels = np.array([clipped_statistics(chip.whole()).mean for chip in chips])
+    offsets = levels - levels.mean()
+    if np.abs(offsets).max() <= read_noise:
+        return [np.float32(0)] * len(chips), []
+    worst = int(np.abs(offsets).argmax())
+    note = f"Levels differ by up to {offsets[worst]:.4g} adu ({chips[worst].name}); all were brought to their mean."
+    return [np.float32(offset) for offset in offsets], [note]
+
+
+def _rows(values: Any, y0: int, y1: int) -> Any:
+    return values[y0:y1] if np.ndim(values) else values
+
+
+def _measure(data: FloatArray, mask: MaskArray, previous: Frame | None, has_overscan: bool) -> list[Measured]:
+    good = mask == 0
+    statistics = clipped_statistics(data[good])
+    windows = sub_window_statistics(data, good)
+    measured = [
+        Measured("mean", statistics.mean, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu", has_overscan),
+        Measured("median", statistics.median, unit="adu"),
+        Measured("stdev", statistics.stdev, unit="adu"),
+        Measured("subwindow_flatness", windows.flatness, unit="adu"),
+        Measured("subwindow_stdev", windows.largest_stdev, unit="adu"),
+    ]
+    earlier = previous.number("stdev") if previous is not None else None
+    if earlier is not None:
+        measured.append(Measured("stdev_difference", statistics.stdev - earlier, unit="adu"))
+    return measured
+
+
+RECIPE = Recipe(
+    name="Bias",
+    version="1",
+    function=bias,
+    inputs=(
+        Input("raw_bias", ("RawBias",), minimum=3, maximum=None, primary=True),
+        Input("read_noise", ("ReadNoise",), minimum=0),
+        Input("previous", ("BiasFrame",), minimum=0, preferred=False),
+    ),
+    outputs=("BiasFrame",),
+    split_by=("instrument", "chip", "readout_mode"),
+)

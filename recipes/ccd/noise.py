@@ -1,0 +1,107 @@
+"""Read noise and gain from pairs of exposures: the photon transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.ccd.clipping import clipped_statistics
+from recipes.ccd.raw import RawChip, Region
+from recipes.ccd.sub_windows import sub_windows
+from recipes.frame import FloatArray
+
+_PIXELS_A_WINDOW = 4096
+_LEAST_USABLE = 0.5
+_PILED_UP = 0.01
+
+
+def pair_noise(
+    first: FloatArray, second: FloatArray, threshold: float = 5.0, iterations: int = 5
+) -> tuple[float, float, float, int]:
+    """Return clipped rms/√2 of a difference of two exposures, its mean, its median, and the number of pixels."""
+    statistics = clipped_statistics(first - second, threshold, iterations)
+    return statistics.stdev / float(np.sqrt(2)), statistics.mean, statistics.median, statistics.count
+
+
+def estimated_read_noise(chips: Sequence[RawChip]) -> dict[str, float]:
+    """Return the read noise of each amplifier from the first pair of frames, for want of a measured one."""
+    first, second = chips[0].whole(), chips[1].whole()
+    return {region.amplifier: pair_noise(first[region.slices], second[region.slices])[0] for region in chips[0].regions}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A pair of flats on the transfer curve: sums over its sub-windows, and the gain that it alone gives.
+
+    For scaled pairs F1 - r F2 of levels S1 = r S2 the variance is S1 (1 + r) / gain + RN² (1 + r²): ``signal`` is the
+    mean of S1 (1 + r), ``variance`` that of the difference, ``noise_factor`` that of 1 + r².
+    """
+
+    level: float
+    signal: float
+    variance: float
+    noise_factor: float
+    pixels: int
+
+    def gain(self, read_noise: float) -> float:
+        """Return the gain [electron/adu] of this pair, NaN where the variance is no more than read noise."""
+        photons = self.variance - self.noise_factor * read_noise**2
+        return self.signal / photons if photons > 0 else float("nan")
+
+
+def photon_transfer(
+    first: FloatArray,
+    second: FloatArray,
+    good: NDArray[np.bool_],
+    threshold: float = 5.0,
+    iterations: int = 5,
+) -> Transfer | None:
+    """Return the signal and the variance of the difference of two debiased flats, or None where no part is usable.
+
+    Each sub-window is scaled by itself, so that neither a changing lamp nor the gradients of a twilight sky leave a
+    trace; the pattern of the pixels' responses cancels in the difference (Janesick 2001, Scientific CCDs, section 2.2).
+    """
+    height, width = first.shape
+    rows, columns = (max(1, round(length / np.sqrt(_PIXELS_A_WINDOW))) for length in (height, width))
+    sums = np.zeros(4)
+    count = 0
+    for window in sub_windows((height, width), rows, columns):
+        usable = good[window]
+        one, two = first[window][usable], second[window][usable]
+        if one.size < max(16, _LEAST_USABLE * usable.size) or _piled_up(one) or _piled_up(two):
+            continue
+        level_one, level_two = (clipped_statistics(values, threshold, iterations).mean for values in (one, two))
+        if level_one <= 0 or level_two <= 0:
+            continue
+        ratio = level_one / level_two
+        difference = clipped_statistics(one - np.float32(ratio) * two, threshold, iterations)
+        variance = difference.stdev**2
+        number = difference.count
+        sums += number * np.array([level_one, level_one * (1 + ratio), variance, 1 + ratio**2])
+        count += number
+    if not count:
+        return None
+    level, signal, variance, factor = (float(value) for value in sums / count)
+    return Transfer(level, signal, variance, factor, count)
+
+
+def read_noise_of(chip: RawChip, given: Mapping[str, float] | float) -> FloatArray | float:
+    """Return the read noise as an image where the amplifiers differ, else as one number."""
+    if not isinstance(given, Mapping):
+        return given
+    values = [given[region.amplifier] for region in chip.regions]
+    return values[0] if len(set(values)) == 1 else chip.of_amplifiers(dict(given))
+
+
+def of_regions(regions: Sequence[Region], of: Mapping[str, float], default: float) -> dict[str, float]:
+    """Return the value of each region's amplifier, `default` where it is not known."""
+    return {region.amplifier: of.get(region.amplifier, default) for region in regions}
+
+
+def _piled_up(values: FloatArray) -> bool:
+    """Whether the values pile up at their largest one, as they do at saturation."""
+    top = values.max()
+    return bool(np.count_nonzero(values >= top - 1) > max(8, _PILED_UP * values.size))

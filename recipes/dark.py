@@ -1,0 +1,162 @@
+"""Dark: the dark current of a chip from exposures with the shutter closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
+
+import numpy as np
+
+from recipes.ccd.clipping import clipped_mean, clipped_statistics
+from recipes.ccd.debias import DARK_TEMPERATURE_TOLERANCE, DebiasedChip
+from recipes.ccd.raw import OverscanMethod, check_alike
+from recipes.errors import UsageError
+from recipes.frame import FloatArray, Frame, number_of, rows_of_strips, strip_bounds
+from recipes.job import LeftOut
+from recipes.masks import NO_DATA
+from recipes.products import GainLinearity, Outcome, Product, attributes_of
+from recipes.progress import tracked
+from recipes.quality import Measured
+from recipes.recipe import Bounds, Input, Recipe, Unit
+
+
+def dark(
+    raw_dark: Sequence[Frame],
+    bias_frame: Frame,
+    gain_linearity: GainLinearity | None = None,
+    previous: Frame | None = None,
+    *,
+    sigma_clip: Annotated[float, Unit("sigma"), Bounds(1, 50)] = 5.0,
+    overscan_correction: OverscanMethod = 6,
+) -> Outcome:
+    r"""Combine dark exposures into a map of the dark current.
+
+    Parameters
+    ----------
+    raw_dark : sequence of Frame
+        At least three dark exposures of one chip, of any exposure times, at one temperature [adu].
+    bias_frame : Frame
+        Master bias made with the same overscan method [adu].
+    gain_linearity : GainLinearity, optional
+        Gain for the noise of the dark current; without it the nominal gain, else 1 electron/adu.
+    previous : Frame, optional
+        The valid dark so far, to compare with.
+    sigma_clip : float, optional
+        Values farther than this many standard deviations from the median are rejected (cosmic rays).
+    overscan_correction : int, optional
+        Overscan method, see the recipe Bias.
+
+    Returns
+    -------
+    Outcome
+        One DarkFrame: dark current [adu/s], its variance, the mask, and the detector's temperature.
+
+    Raises
+    ------
+    UsageError
+        Fewer than three darks of one temperature and of known exposure time.
+
+    Notes
+    -----
+    Rates are weighted by exposure time: the accepted counts over the accepted seconds. The variance is
+    :math:`\left(\sum_i (\sigma_{RN}^2 + r t_i / g) + T^2 \sigma_b^2\right) / T^2` with T the sum of the accepted times.
+    """
+    frames, left_out = _of_one_temperature(raw_dark)
+    check_alike(frames, minimum=3, what="Dark (darks of one temperature with known exposure time)")
+    chips = [DebiasedChip(frame, overscan_correction, bias_frame) for frame in frames]
+    seconds = [float(frame.attributes.exposure_time or 0.0) for frame in frames]
+    gain = _gain(gain_linearity, frames[0])
+    read_noise = bias_frame.number("read_noise") or number_of(frames[0].attributes, "nominal_read_noise") or 1.0
+    shape = chips[0].shape
+    data, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    mask = np.empty(shape, np.uint16)
+    times = np.array(seconds, np.float32)[:, np.newaxis, np.newaxis]
+    rejected = 0
+    for y0, y1 in tracked(strip_bounds(shape[0], rows_of_strips(shape[1], 4 * len(chips))), "stacking", 0.1, 0.8):
+        strips = [chip.strip(y0, y1) for chip in chips]
+        stack = np.stack([values for values, _ in strips]) / times
+
+        mean = clipped_mean(
+            stack, partial(_sigma, times, read_noise, gain), sigma_clip, np.isfinite(stack), weights=seconds
+        )
+        empty = mean.count == 0
+        total = np.maximum(mean.weight, np.float32(1e-6))
+        data[y0:y1] = np.where(empty, 0, mean.mean)
+        noise = mean.count * np.float32(read_noise**2) + np.maximum(data[y0:y1], 0) * mean.weight / np.float32(gain)
+        share = mean.count / total
+        variance[y0:y1] = noise / total**2 + share**2 * chips[0].calibration_variance(y0, y1)
+        bits = np.bitwise_or.reduce([bits for _, bits in strips]) & ~np.uint16(NO_DATA)
+        mask[y0:y1] = np.where(empty, bits | np.uint16(NO_DATA), bits)
+        rejected += int(mean.rejected.sum())
+    statistics = clipped_statistics(data[mask == 0])
+    measured = [
+        Measured("dark_current", statistics.median, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu/s"),
+        Measured("stdev", statistics.stdev, unit="adu/s"),
+        Measured("rejected_fraction", rejected / (data.size * len(chips))),
+    ]
+    earlier = previous.number("dark_current") if previous is not None else None
+    if earlier is not None:
+        measured.append(Measured("dark_current_difference", statistics.median - earlier, unit="adu/s"))
+    attributes = attributes_of(
+        frames,
+        overscan_correction=chips[0].method,
+        number_of_frames=len(frames),
+        dark_current=statistics.median,
+        total_exposure_time=float(sum(seconds)),
+    )
+    notes = [f"{len(frames)} darks of {min(seconds):g} to {max(seconds):g} s at {attributes.temperature} deg C."]
+    made_without = ["overscan"] if overscan_correction and not chips[0].has_overscan else []
+    content = Frame(data, variance=variance, mask=mask, unit="adu/s", name="DarkFrame")
+    return Outcome.one(Product("DarkFrame", content, attributes, measured, made_without, notes), left_out)
+
+
+def _sigma(seconds: FloatArray, read_noise: float, gain: float, rate: FloatArray) -> FloatArray:
+    """Return the standard deviation of each frame's rate where the dark current is `rate` [adu/s]."""
+    counts = np.maximum(rate, 0) * seconds
+    return np.asarray(np.sqrt(np.float32(read_noise**2) + counts / np.float32(gain)) / seconds, np.float32)
+
+
+def _of_one_temperature(frames: Sequence[Frame]) -> tuple[list[Frame], list[LeftOut]]:
+    """Return the frames near the median temperature with an exposure time, and why the others were left out."""
+    known = sorted(t for frame in frames if (t := frame.attributes.temperature) is not None)
+    middle = known[len(known) // 2] if known else None
+    kept, left_out = [], []
+    for frame in frames:
+        temperature, seconds = frame.attributes.temperature, frame.attributes.exposure_time
+        if not seconds or seconds <= 0:
+            left_out.append(LeftOut(name=frame.name, reason="its exposure time is not known, or zero"))
+        elif middle is not None and temperature is not None and abs(temperature - middle) > DARK_TEMPERATURE_TOLERANCE:
+            reason = f"taken at {temperature:g} °C, most of the others at {middle:g} °C"
+            left_out.append(LeftOut(name=frame.name, reason=reason))
+        else:
+            kept.append(frame)
+    if len(kept) < 3 and left_out:
+        first = left_out[0]
+        raise UsageError(
+            f"only {len(kept)} of {len(frames)} darks can be combined: {first.name} was left out, {first.reason}",
+            hint="give at least three darks of one temperature",
+        )
+    return kept, left_out
+
+
+def _gain(gain_linearity: GainLinearity | None, frame: Frame) -> float:
+    if gain_linearity is not None:
+        return gain_linearity.gain
+    return number_of(frame.attributes, "nominal_gain") or 1.0
+
+
+RECIPE = Recipe(
+    name="Dark",
+    version="1",
+    function=dark,
+    inputs=(
+        Input("raw_dark", ("RawDark",), minimum=3, maximum=None, primary=True),
+        Input("bias_frame", ("BiasFrame",)),
+        Input("gain_linearity", ("GainLinearity",), minimum=0, preferred=False),
+        Input("previous", ("DarkFrame",), minimum=0, preferred=False),
+    ),
+    outputs=("DarkFrame",),
+    split_by=("instrument", "chip", "readout_mode"),
+    auxiliary=True,
+)
