@@ -1,0 +1,143 @@
+"""Claim: a free slot asks for a job and gets the next one by fair share, by one conditional update, or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import Now
+
+from dataserver.signing import sign
+from processing_units.contract import Claim, InputFile, JobSpec, JobState, Limits
+from processing_units.frontend.attempts import begin_attempt, staging_key
+from processing_units.frontend.changes import change
+from processing_units.frontend.clock import lease_seconds, seconds_from_now
+from processing_units.frontend.cluster_managers import seen
+from processing_units.frontend.faults import reach
+from processing_units.frontend.models import Attempt, ClusterManagerRecord, Job, JobInput, ProcessingUnit, Run
+
+# How many of a run's next jobs are compared by what the node holds.
+_WINDOW = 16
+_ROUNDS = 3
+# URLs outlive the job's wall time by a day: a node may have to wait for a portal that is away before it hands in.
+_URL_MARGIN_SECONDS = 24 * 3600
+
+
+def claim(unit: ProcessingUnit, message: Claim) -> JobSpec | None:
+    """Return the next job for a slot, taken, or None where there is none.
+
+    The next job is one of the user with the fewest running on this unit, of that user's oldest run; within it one whose
+    inputs the node already holds, else the first.
+    """
+    manager = seen(unit, message.cluster_manager, message.node)
+    if manager.drain:
+        return None
+    for _ in range(_ROUNDS):
+        found = False
+        for job_id, attempt in _candidates(unit, message.cached):
+            found = True
+            taken = _take(job_id, attempt, manager)
+            if taken is not None:
+                return job_spec(unit, *taken)
+        if not found:
+            return None
+    return None  # others took all that we saw; whoever asks again gets the rest
+
+
+def job_spec(unit: ProcessingUnit, attempt: Attempt, token: str) -> JobSpec:
+    """Return all that a node needs to run an attempt."""
+    job = Job.objects.select_related("run").get(pk=attempt.job_id)
+    expires = int(time.time()) + unit.wall_seconds + _URL_MARGIN_SECONDS
+    base = unit.data_server_url.rstrip("/") or settings.DATA_URL
+    # Products always go to the archive's own data server: the unit's may be a cache, which only gives.
+    staging = f"/staging/{staging_key(attempt)}"
+    return JobSpec(
+        job=job.pk,
+        label=job.label,
+        attempt=attempt.ordinal,
+        token=token,
+        recipe=job.run.recipe,
+        recipe_version=job.run.recipe_version,
+        parameters=job.run.parameters,
+        inputs=[_input_file(entry, base, expires) for entry in job.inputs.select_related("product")],
+        limits=Limits(memory_mib=unit.memory_mib, wall_seconds=unit.wall_seconds),
+        staging_url=f"{settings.DATA_URL}{staging}?{sign(settings.DATA_KEY, 'PUT', staging, expires)}",
+    )
+
+
+def _input_file(entry: JobInput, base: str, expires: int) -> InputFile:
+    product = entry.product
+    path = f"/files/{product.sha256}"
+    return InputFile(
+        role=entry.role,
+        kind=product.kind,
+        product=product.pk,
+        name=product.name,
+        sha256=product.sha256,
+        size=product.file_size,
+        url=f"{base}{path}?{sign(settings.DATA_KEY, 'GET', path, expires)}",
+        attributes=product.attributes,
+    )
+
+
+def _candidates(unit: ProcessingUnit, cached: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield (job, attempt so far) of waiting jobs, the one to take first first."""
+    for run_id in _runs_by_fair_share(unit):
+        ready = Job.objects.filter(unit=unit, state=JobState.QUEUED, run=run_id).filter(
+            Q(not_before__isnull=True) | Q(not_before__lte=Now())
+        )
+        window = list(ready.order_by("ordinal").values_list("pk", "attempt")[:_WINDOW])
+        if cached and len(window) > 1:
+            held = _bytes_held([pk for pk, _ in window], cached)
+            window.sort(key=lambda row: -held.get(row[0], 0))  # stable: the order of the run among equals
+        yield from window
+
+
+def _runs_by_fair_share(unit: ProcessingUnit) -> list[int]:
+    """Return the runs with waiting jobs: those of the user with the fewest running jobs first, the oldest first."""
+    waiting = Job.objects.filter(unit=unit, state=JobState.QUEUED).order_by().values("run").distinct()
+    runs = list(Run.objects.filter(pk__in=waiting, cancel_requested__isnull=True).values_list("pk", "user"))
+    if len({user for _, user in runs}) > 1:
+        running = Job.objects.filter(unit=unit, state=JobState.RUNNING).order_by().values_list("run__user")
+        share = dict(running.annotate(Count("pk")))
+    else:
+        share = {}
+    return [pk for pk, user in sorted(runs, key=lambda row: (share.get(row[1], 0), row[0]))]
+
+
+def _bytes_held(job_ids: list[int], cached: list[str]) -> dict[int, int]:
+    """Return by job how many bytes of its inputs the node holds."""
+    held = JobInput.objects.filter(job__in=job_ids, product__sha256__in=cached).order_by()
+    return dict(held.values_list("job").annotate(Sum("product__file_size")))
+
+
+def _take(job_id: int, attempt: int, manager: ClusterManagerRecord) -> tuple[Attempt, str] | None:
+    """Take a job if it is still free; return the new attempt and its token."""
+    with transaction.atomic():
+        jobs = Job.objects.filter(pk=job_id, attempt=attempt, run__cancel_requested__isnull=True)
+        # Where it can, do not wait for somebody who is taking the same row: go on to the next one.
+        if connection.features.has_select_for_update_skip_locked:
+            locked = Job.objects.select_for_update(skip_locked=True).filter(pk=job_id, state=JobState.QUEUED)
+            if not locked.values_list("pk", flat=True):
+                return None
+        changed = change(
+            jobs,
+            JobState.QUEUED,
+            JobState.RUNNING,
+            attempt=F("attempt") + 1,
+            lease_until=seconds_from_now(lease_seconds()),
+            cluster_manager=manager,
+            started=Now(),
+            progress=0.0,
+            stage="",
+            not_before=None,
+        )
+        if not changed:
+            return None
+        begun = begin_attempt(job_id, attempt + 1, manager)
+        reach("claim.written")
+    reach("claim.committed")
+    return begun

@@ -1,0 +1,107 @@
+"""Commit: an attempt is done. Products, lineage and state in one transaction, for exactly one attempt of a job."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from archive.context import Context
+from archive.models import Product
+from archive.products import InvalidProduct, MadeBy, UsedInput, register_all
+from processing_units.contract import Commit, FaultKind, JobState
+from processing_units.frontend import staging
+from processing_units.frontend.attempts import DONE, revive, staging_key
+from processing_units.frontend.changes import change, close_ended_runs
+from processing_units.frontend.fail import end_with_fault
+from processing_units.frontend.faults import reach
+from processing_units.frontend.heartbeat import keep_log
+from processing_units.frontend.models import Attempt, Job
+from processing_units.frontend.refusals import TooLate
+
+
+class _Lost(Exception):
+    """The job is not this attempt's: the transaction is rolled back."""
+
+
+def commit(attempt: Attempt, message: Commit) -> list[int]:
+    """Promote what the attempt staged and register it; return the numbers of the products.
+
+    A repeated commit of the same attempt returns the same products.
+
+    Raises
+    ------
+    TooLate
+        The job was cancelled, given to another attempt, or has ended; what was staged is dropped.
+    staging.NothingStaged, staging.DataServerAway
+        Nothing was committed; the lease stands.
+    """
+    keep_log(attempt, message.log_offset, message.log)
+    key = staging_key(attempt)
+    if not _is_running(attempt):
+        return _products_of_repeat(attempt, key)
+    reach("commit.begun")
+    staging.promote(key, sorted({product.sha256 for product in message.products}))
+    reach("commit.promoted")
+    try:
+        with transaction.atomic():
+            products = _write(attempt, message)
+            reach("commit.written")
+    except _Lost:
+        return _products_of_repeat(attempt, key)
+    except (InvalidProduct, IntegrityError) as error:
+        what = str(error) if isinstance(error, InvalidProduct) else "two of its products have the same name"
+        end_with_fault(
+            attempt, FaultKind.FATAL, f"the archive refused its products: {what}", "this is a recipe's defect"
+        )
+        staging.drop(key)
+        raise TooLate(what) from error
+    reach("commit.committed")
+    close_ended_runs([attempt.job.run_id])
+    staging.drop(key)
+    return [product.pk for product in products]
+
+
+def _is_running(attempt: Attempt) -> bool:
+    """Whether the attempt has its job; one that expired and was not claimed anew gets it back."""
+    held = Job.objects.filter(pk=attempt.job_id, attempt=attempt.ordinal, state=JobState.RUNNING)
+    return held.exists() or revive(attempt.job_id, attempt.ordinal)
+
+
+def _products_of_repeat(attempt: Attempt, key: str) -> list[int]:
+    staging.drop(key)
+    if Job.objects.filter(pk=attempt.job_id, attempt=attempt.ordinal, state=JobState.DONE).exists():
+        made = Product.objects.filter(made_by_job=attempt.job_id)
+        return list(made.order_by("pk").values_list("pk", flat=True))
+    raise TooLate(f"job {attempt.job} is not attempt {attempt.ordinal}'s any more", hint="nothing of it is kept")
+
+
+def _write(attempt: Attempt, message: Commit) -> list[Product]:
+    job, run = attempt.job, attempt.job.run
+    without = dict.fromkeys(name for product in message.products for name in product.made_without)
+    changed = change(
+        Job.objects.filter(pk=job.pk, attempt=attempt.ordinal),
+        JobState.RUNNING,
+        JobState.DONE,
+        progress=1.0,
+        stage="",
+        reason="",
+        hint="",
+        left_out=message.left_out,
+        made_without=list(without),
+    )
+    if not changed:
+        raise _Lost
+    if any(count > 1 for count in Counter(product.name for product in message.products).values()):
+        raise InvalidProduct("two of its products have the same name")
+    products = register_all(
+        message.products,
+        Context(run.user, run.project, run.privilege),
+        MadeBy(run.pk, job.pk, run.recipe, run.recipe_version, run.parameters),
+        [UsedInput(used.product_id, used.role, used.ordinal) for used in job.inputs.all()],
+    )
+    Attempt.objects.filter(pk=attempt.pk).update(
+        ended=Now(), outcome=DONE, seconds=message.seconds, peak_memory_mib=message.peak_memory_mib
+    )
+    return products

@@ -1,0 +1,177 @@
+"""The HTTP interface of a unit's frontend for its cluster managers: plain views that check, call one function, return.
+
+``Authorization: Bearer`` carries the unit's key, or for commit and fail the token of the attempt. Errors are JSON,
+``{"error": what, "hint": how}``: 400 not understood, 401 wrong key or token, 409 too late, 413 too large, 422 cannot be
+committed as it is, 426 another protocol, 503 ask again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from pydantic import BaseModel, ValidationError
+
+from processing_units import contract
+from processing_units.frontend import cluster_managers, staging
+from processing_units.frontend.attempts import find_attempt, hash_of
+from processing_units.frontend.claim import claim
+from processing_units.frontend.commit import commit
+from processing_units.frontend.fail import fail
+from processing_units.frontend.heartbeat import heartbeat
+from processing_units.frontend.models import Attempt, ProcessingUnit
+from processing_units.frontend.refusals import TooLate
+
+log = logging.getLogger(__name__)
+
+MAXIMUM_BODY_BYTES = 16 * 1024 * 1024
+# Set by `manage.py frontend UNIT`: the one unit whose keys this process knows.
+UNIT_SERVED = "awportal.unit"
+
+_Message = TypeVar("_Message", bound=BaseModel)
+View = Callable[[HttpRequest], HttpResponse]
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, error: str, hint: str = "") -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.hint = hint
+
+
+def _endpoint(view: View) -> View:
+    @csrf_exempt
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        try:
+            if request.method != "POST":
+                raise _Refused(405, f"{request.method} is not possible here", "use POST")
+            return view(request)
+        except _Refused as refused:
+            return _error(refused.status, refused.error, refused.hint)
+        except TooLate as late:
+            return _error(409, late.message, late.hint)
+        except staging.NothingStaged as error:
+            return _error(422, str(error), "stage the products again, then commit")
+        except staging.DataServerAway as error:
+            return _error(503, str(error), "ask again")
+        except (DatabaseError, InterfaceError):
+            log.exception("%s: the database failed", request.path)
+            return _error(503, "the database is away", "ask again")
+
+    return answer
+
+
+@_endpoint
+def up(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/up``: ClusterManagerUp → Welcome."""
+    message = _read(request, contract.ClusterManagerUp)
+    return _json(cluster_managers.up(_unit_of(request), message))
+
+
+@_endpoint
+def down(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/down``: ClusterManagerDown → 200."""
+    message = _read(request, contract.ClusterManagerDown)
+    cluster_managers.down(_unit_of(request), message)
+    return JsonResponse({})
+
+
+@_endpoint
+def claim_job(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/claim``: Claim → JobSpec, or 204."""
+    message = _read(request, contract.Claim)
+    spec = claim(_unit_of(request), message)
+    return HttpResponse(status=204) if spec is None else _json(spec)
+
+
+@_endpoint
+def beat(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/heartbeat``: Heartbeat → HeartbeatReply."""
+    message = _read(request, contract.Heartbeat)
+    return _json(heartbeat(_unit_of(request), message))
+
+
+@_endpoint
+def commit_attempt(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/commit``: Commit → {"products": [numbers]}."""
+    message = _read(request, contract.Commit)
+    return JsonResponse({"products": commit(_attempt_of(request, message.job, message.attempt), message)})
+
+
+@_endpoint
+def fail_attempt(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/fail``: Failure → 200."""
+    message = _read(request, contract.Failure)
+    fail(_attempt_of(request, message.job, message.attempt), message)
+    return JsonResponse({})
+
+
+def _read(request: HttpRequest, model: type[_Message]) -> _Message:
+    too_large = _Refused(413, f"the message is larger than {MAXIMUM_BODY_BYTES} bytes", "send the log in pieces")
+    announced = request.META.get("CONTENT_LENGTH") or "0"
+    if not announced.isdigit() or int(announced) > MAXIMUM_BODY_BYTES:
+        raise too_large
+    body = request.read(MAXIMUM_BODY_BYTES + 1)
+    if len(body) > MAXIMUM_BODY_BYTES:
+        raise too_large
+    _check_protocol(body)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the message"
+        raise _Refused(400, f"{where}: {first['msg']}", f"send a {model.__name__}") from None
+
+
+class _Protocol(BaseModel):
+    protocol: int = contract.PROTOCOL_VERSION
+
+
+def _check_protocol(body: bytes) -> None:
+    """Look at the version first: a message of another version may well look right and mean another thing."""
+    try:
+        spoken = _Protocol.model_validate_json(body).protocol
+    except ValidationError:
+        return  # what is wrong with it is told by whoever reads the whole
+    if spoken != contract.PROTOCOL_VERSION:
+        raise _Refused(
+            426,
+            f"this frontend speaks protocol {contract.PROTOCOL_VERSION}, the message says {spoken}",
+            "install the version of awportal that the portal runs",
+        )
+
+
+def _bearer(request: HttpRequest) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise _Refused(401, "no key was sent", "send Authorization: Bearer KEY")
+    return token.strip()
+
+
+def _unit_of(request: HttpRequest) -> ProcessingUnit:
+    unit = ProcessingUnit.objects.filter(key_hash=hash_of(_bearer(request))).first()
+    if unit is None or request.META.get(UNIT_SERVED, unit.name) != unit.name:
+        raise _Refused(401, "this is not the unit's key", "`manage.py unit key UNIT` writes a new one")
+    return unit
+
+
+def _attempt_of(request: HttpRequest, job: int, number: int) -> Attempt:
+    attempt = find_attempt(job, number, _bearer(request))
+    if attempt is None or request.META.get(UNIT_SERVED, attempt.job.unit.name) != attempt.job.unit.name:
+        raise _Refused(401, f"this is not the token of attempt {number} of job {job}", "drop the attempt")
+    return attempt
+
+
+def _json(message: BaseModel) -> HttpResponse:
+    return HttpResponse(message.model_dump_json(), content_type="application/json")
+
+
+def _error(status: int, error: str, hint: str) -> HttpResponse:
+    return JsonResponse({"error": error, "hint": hint}, status=status)

@@ -1,0 +1,82 @@
+"""The server of one unit's frontend: gunicorn with threads, and a thread that says that the frontend is alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.db import DatabaseError, InterfaceError, close_old_connections
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+
+from processing_units.frontend.models import ProcessingUnit
+from processing_units.frontend.reap import say_alive
+from processing_units.frontend.unit_api import UNIT_SERVED
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+
+def unit_application(unit_name: str) -> WSGIApplication:
+    """Return the WSGI application of one unit's interface: no pages, no sessions, no middleware."""
+    settings.ROOT_URLCONF = "processing_units.frontend.unit_urls"
+    settings.MIDDLEWARE = []
+    django_application = get_wsgi_application()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[UNIT_SERVED] = unit_name
+        return django_application(environ, start_response)
+
+    return application
+
+
+class UnitServer(BaseApplication):  # type: ignore[misc]
+    """Gunicorn for a unit's frontend; ``run`` serves until a signal ends it."""
+
+    def __init__(self, unit: ProcessingUnit, threads: int) -> None:
+        self._unit = unit
+        self._threads = threads
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's configuration."""
+        chosen = {
+            "bind": f"{self._unit.host}:{self._unit.port}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": self._threads,
+            "keepalive": 75,
+            "graceful_timeout": 10,
+            "timeout": 120,
+            "proc_name": f"frontend {self._unit.name}",
+            "accesslog": None,
+            "loglevel": "warning",
+            "control_socket_disable": True,
+            "post_worker_init": self._begin_to_live,
+        }
+        for name, value in chosen.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> WSGIApplication:
+        """Return what is served."""
+        return unit_application(self._unit.name)
+
+    def _begin_to_live(self, _worker: Any) -> None:
+        # In the worker, not in its parent: when the worker is stuck or gone the frontend is not alive.
+        threading.Thread(target=_live, args=(self._unit,), name="alive", daemon=True).start()
+
+
+def _live(unit: ProcessingUnit) -> None:
+    pause = threading.Event()
+    while True:
+        try:
+            close_old_connections()
+            say_alive(unit)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("the database is away (%s); asked again", error)
+        pause.wait(min(settings.HEARTBEAT_SECONDS, settings.LEASE_SECONDS / 5))

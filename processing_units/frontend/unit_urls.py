@@ -1,0 +1,14 @@
+"""The addresses of a unit's frontend: nothing but what cluster managers need."""
+
+from django.urls import path
+
+from processing_units.frontend import unit_api
+
+urlpatterns = [
+    path("unit/up", unit_api.up),
+    path("unit/down", unit_api.down),
+    path("unit/claim", unit_api.claim_job),
+    path("unit/heartbeat", unit_api.beat),
+    path("unit/commit", unit_api.commit_attempt),
+    path("unit/fail", unit_api.fail_attempt),
+]
