@@ -25,9 +25,9 @@ TEMPERATURE_MATTERS = frozenset({"DarkFrame"})
 # A frame and the bias it is corrected with have gone through the same overscan method (recipes.md, Conventions).
 OVERSCAN_MATTERS = frozenset({"BiasFrame"})
 RIVALS_TOLD = 5
-# Which section of a raw frame each overscan method reads; without it nothing is corrected, as with method 0.
-_METHOD_SECTIONS = {1: "prescan_x", 2: "overscan_x", 3: "prescan_y", 4: "overscan_y",
-                    5: "prescan_x", 6: "overscan_x", 7: "prescan_y", 8: "overscan_y"}  # fmt: skip
+# Which section each overscan method reads (1-4 as one number, 5-8 per line), and what serves in its stead, in order.
+_SECTIONS = ("prescan_x", "overscan_x", "prescan_y", "overscan_y")
+_INSTEAD = ("overscan_x", "prescan_x", "overscan_y", "prescan_y")
 _COLUMNS = (
     "pk", "kind", "name", "instrument", "chip", "filter_name", "readout_mode", "temperature", "overscan_correction",
     "is_valid", "quality_flags", "timestamp_start", "timestamp_end", "created",
@@ -145,15 +145,20 @@ def choose_many(context: Context, requests: Sequence[Request]) -> list[Choice]:
 
 
 def effective_overscan(method: int | None, attributes: Mapping[str, Any]) -> int | None:
-    """Return the overscan method that takes effect on a raw frame: 0 where it lacks the section that the method reads.
+    """Return the overscan method that takes effect on a raw frame, as the recipes do it.
 
-    None where it has no section at all: nothing can differ then.
+    The one asked for, else the next best section in the same manner, else 0 (``recipes.ccd.raw.effective_method``).
     """
+    if method is None or not 1 <= method <= 8:
+        return method
     amplifiers = [dict(amplifier) for amplifier in attributes.get("amplifiers") or []]
-    has = {name for name in _METHOD_SECTIONS.values() if attributes.get(name) or any(a.get(name) for a in amplifiers)}
-    if method is None or not has:
-        return None
-    return int(method) if _METHOD_SECTIONS.get(int(method)) in has else 0
+    wanted = _SECTIONS[(method - 1) % 4]
+    for name in (wanted, *_INSTEAD):
+        of_chip = bool(attributes.get(name))
+        own = [bool(amplifier.get(name)) for amplifier in amplifiers] if name.endswith("_x") else []
+        if all(has or of_chip for has in own) if any(own) else of_chip:
+            return _SECTIONS.index(name) + 1 + (4 if method > 4 else 0)
+    return 0
 
 
 def _answer(request: Request, candidates: Mapping[_Key, list[_Candidate]]) -> tuple[_Candidate | None, str, list[str]]:

@@ -144,9 +144,9 @@ def validity_of(
     if own is None and observed is not None:
         own = (observed - datetime.timedelta(hours=12)).date()
     first, last = (own, own) if own else (min(nights, default=None), max(nights, default=None))
-    start = parse_time(attributes.get("timestamp_start")) or (first and _noon(first) - around)
-    end = parse_time(attributes.get("timestamp_end")) or (last and _noon(last) + datetime.timedelta(days=1) + around)
-    return start, end
+    start = _noon(first) - around if first else None
+    end = _noon(last) + datetime.timedelta(days=1) + around if last else None
+    return parse_time(attributes.get("timestamp_start")) or start, parse_time(attributes.get("timestamp_end")) or end
 
 
 def parse_time(value: Any) -> datetime.datetime | None:
@@ -237,7 +237,8 @@ def _nights_of(staged: Sequence[Staged], inputs: Sequence[UsedInput]) -> list[da
     if all(item.attributes.get("night") or item.attributes.get("date_obs") for item in staged):
         return []
     numbers = [used.product for used in inputs]
-    return list(Product.objects.filter(pk__in=numbers, night__isnull=False).values_list("night", flat=True))
+    nights = Product.objects.filter(pk__in=numbers, night__isnull=False).values_list("night", flat=True)
+    return [night for night in nights if night is not None]
 
 
 def _position(attributes: Mapping[str, Any]) -> tuple[float | None, float | None]:

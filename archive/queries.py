@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -16,6 +16,9 @@ from archive.sky import within_cone
 
 _AT_ONCE = 500  # numbers in one IN (...)
 _ORDERS = {"name", "-name", "date_obs", "-date_obs", "created", "-created", "kind", "night", "-night"}
+
+
+_USUAL_ORDER = ("-date_obs", "-id")
 
 
 class BadSelection(ValueError):
@@ -46,7 +49,7 @@ class Selection:
     unflagged: bool = False
     cone: tuple[float, float, float] | None = None
     ids: tuple[int, ...] = ()
-    order: tuple[str, ...] = field(default=("-date_obs", "-id"))
+    order: tuple[str, ...] = _USUAL_ORDER
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Selection:
@@ -62,8 +65,17 @@ class Selection:
         if unknown:
             raise BadSelection(f"there is no filter {unknown[0]!r}; the filters are: {', '.join(sorted(_NAMES))}")
         return cls(
-            **{plural: _several(texts.get(name, "")) for name, plural in _SEVERAL.items()},
-            **{name: texts.get(name, "") for name in _TEXTS},
+            kinds=_several(texts.get("kind", "")),
+            instruments=_several(texts.get("instrument", "")),
+            chips=_several(texts.get("chip", "")),
+            filters=_several(texts.get("filter", "")),
+            readout_modes=_several(texts.get("readout_mode", "")),
+            object=texts.get("object", ""),
+            name=texts.get("name", ""),
+            sha256=texts.get("sha256", ""),
+            project=texts.get("project", ""),
+            creator=texts.get("creator", ""),
+            recipe=texts.get("recipe", ""),
             nights=tuple(_night("night", text) for text in _several(texts.get("night", ""))),
             night_from=_night("night_from", texts["night_from"]) if "night_from" in texts else None,
             night_to=_night("night_to", texts["night_to"]) if "night_to" in texts else None,
@@ -73,20 +85,13 @@ class Selection:
             unflagged=texts.get("unflagged", "").lower() in {"1", "yes", "true", "on"},
             cone=_cone(texts),
             ids=tuple(_whole("ids", text) for text in _several(texts.get("ids", ""))),
-            **({"order": _order(texts["order"])} if "order" in texts else {}),
+            order=_order(texts["order"]) if "order" in texts else _USUAL_ORDER,
         )
 
 
-_SEVERAL = {
-    "kind": "kinds",
-    "instrument": "instruments",
-    "chip": "chips",
-    "filter": "filters",
-    "readout_mode": "readout_modes",
-}
-_TEXTS = ("object", "name", "sha256", "project", "creator", "recipe")
-_NAMES = {*_SEVERAL, *_TEXTS, "night", "night_from", "night_to", "is_valid", "run", "job", "unflagged", "ids",
-          "ra", "dec", "radius", "order"}  # fmt: skip
+_NAMES = {"kind", "instrument", "chip", "filter", "readout_mode", "night", "night_from", "night_to", "object", "name",
+          "sha256", "is_valid", "run", "job", "project", "creator", "recipe", "unflagged", "ids", "ra", "dec", "radius",
+          "order"}  # fmt: skip
 
 
 def select(context: Context, selection: Selection = Selection()) -> QuerySet[Product]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from django.db.models import ExpressionWrapper, F, FloatField, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Cos, Power, Radians, Sin
 
 # Order 12, nested, ICRS: pixels of 0.86 arcmin, so that a cone of a chip's size is some ten ranges of numbers.
@@ -23,7 +24,7 @@ def healpix_of(ra: float | None, dec: float | None) -> int | None:
     return int(lonlat_to_healpix(ra * units.deg, dec * units.deg, 2**ORDER, order="nested"))
 
 
-def within_cone(ra: float, dec: float, radius: float) -> tuple[Q, dict[str, ExpressionWrapper]]:
+def within_cone(ra: float, dec: float, radius: float) -> tuple[Q, dict[str, Combinable]]:
     """Return the filter for what lies within `radius` of a position [deg], and the annotation that it uses.
 
     HEALPix ranges, which the index serves, narrow it down; the haversine of the distance decides.

@@ -1,7 +1,7 @@
 """Lick Observatory, 1-m Nickel, Direct Imaging Camera.
 
 OBSTYPE knows only OBJECT and DARK: the observer's OBJECT tells biases and sky flats. GAIN is an index of the
-controller. Overscan columns are counted by COVER. Binning is the step of the "U" coordinates; the WCS is the pointing's.
+controller. Overscan columns are counted by COVER. Binning is the step of the "U" coordinates; the WCS is pointing only.
 """
 
 from archive.translation.camera import Camera
