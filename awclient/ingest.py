@@ -130,7 +130,12 @@ def _ingest_one(
     portal: Portal, file: Path, relative: Path, kind: str, instrument: str, camera: bytes | None, report: IngestReport
 ) -> None:
     try:
-        fields = {"type": kind, "instrument": instrument, "sha256": sha256_of(file), "path": relative.as_posix()}
+        digest = sha256_of(file)
+        known = _known(portal, digest, kind)
+        if known:
+            report.known += known
+            return
+        fields = {"type": kind, "instrument": instrument, "sha256": digest, "path": relative.as_posix()}
         answer = portal.ingest(file, {name: value for name, value in fields.items() if value}, camera)
     except OSError as problem:
         report.refused.append({"file": str(relative), "reason": f"cannot be read: {problem.strerror}", "hint": ""})
@@ -141,7 +146,16 @@ def _ingest_one(
             raise
         report.refused.append({"file": str(relative), "reason": problem.message, "hint": problem.hint})
     else:
-        (report.new if answer["outcome"] == "ingested" else report.known).append(answer["product"])
+        (report.new if answer["outcome"] == "ingested" else report.known).extend(answer["products"])
+
+
+def _known(portal: Portal, digest: str, kind: str) -> list[Json]:
+    """Return the frames that this file is already, so that it need not be sent; none where its type is to be changed."""
+    frames = [product for product in portal.products(sha256=digest) if product["run"] is None]
+    told = kind.lower().removeprefix("raw")
+    if told in {"", "suggested"} or all(product["kind"].lower().removeprefix("raw") == told for product in frames):
+        return frames
+    return []
 
 
 def _read_camera(path: Path | None) -> bytes | None:

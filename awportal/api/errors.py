@@ -13,6 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel
 
 from archive.queries import BadSelection
+from dataserver.errors import DataServerError
 from processing_units.frontend.refusals import NotAllowed, NotFound, TooLate
 from recipes.errors import RecipeError, UsageError
 
@@ -89,6 +90,13 @@ def _recipes_no(status: int) -> Callable[[HttpRequest, Exception], HttpResponse]
     return handler
 
 
+def _of_data_server(request: HttpRequest, problem: Exception) -> HttpResponse:
+    assert isinstance(problem, DataServerError)  # noqa: S101 - registered for it
+    if problem.status >= 500:
+        _log.error("%s %s: %s", request.method, request.path, problem)
+    return answer(problem.status, problem.message, problem.hint)
+
+
 def _plain(status: int, default: str) -> Callable[[HttpRequest, Exception], HttpResponse]:
     def handler(request: HttpRequest, problem: Exception) -> HttpResponse:
         return answer(status, str(problem) or default)
@@ -122,6 +130,7 @@ _HANDLERS: list[tuple[type[Exception], Callable[[HttpRequest, Exception], HttpRe
     (NotFound, _recipes_no(404)),
     (TooLate, _recipes_no(409)),
     (UsageError, _recipes_no(400)),
+    (DataServerError, _of_data_server),
     (BadSelection, _plain(400, "the filters cannot be understood")),
     (PermissionDenied, _plain(403, "you may not do this")),
     (Http404, _not_there),

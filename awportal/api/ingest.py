@@ -1,4 +1,121 @@
-"""Upload of raw frames, one a request."""
-from ninja import Router
+"""Upload of raw frames, one a request: checked, understood, stored as they are, entered once."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest
+from ninja import Router, Status
+from pydantic import BaseModel
+
+from archive.context import visible
+from archive.ingest import BadRequest, Ingested, Refused, ingest_file
+from archive.instruments.generic import BadCamera, camera_from_toml
+from archive.translation.camera import Camera
+from awportal.api.authentication import context_of_request
+from awportal.api.errors import Refusal
+from awportal.api.products import ProductInformation, describe_all
+from dataserver.store import Store
 
 router = Router(tags=["ingest"])
+
+_LARGEST_CAMERA_FILE = 64 * 1024
+# What a multipart form adds to its file.
+_FORM_BYTES = 256 * 1024
+_LONGEST_NAME = 1000
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "one FITS file, as it is"},
+                        "path": {"type": "string", "description": "its name with its folder, as the user knows it"},
+                        "type": {"type": "string", "description": "its type, where the header does not tell"},
+                        "instrument": {"type": "string", "description": "where the header does not tell"},
+                        "sha256": {"type": "string", "description": "of the file, to be compared on arrival"},
+                        "camera": {"type": "string", "format": "binary", "description": "a camera's TOML file"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class IngestAnswer(BaseModel):
+    """What became of the file: its products (one a chip), and notes on how its header was read."""
+
+    outcome: Literal["ingested", "there"]
+    products: list[ProductInformation]
+    notes: list[str]
+
+
+@router.post("/ingest", response={201: IngestAnswer, 200: IngestAnswer}, openapi_extra=_FORM)
+def ingest(request: HttpRequest) -> Status[IngestAnswer]:
+    """Ingest one raw frame; sent twice, it is there once. What cannot be understood is refused with the reason."""
+    upload = _uploaded(request)
+    context = context_of_request(request)
+    name = request.POST.get("path", "")[-_LONGEST_NAME:] or upload.name or "unnamed"
+    try:
+        outcome = ingest_file(
+            upload.file,
+            name,
+            context,
+            Store(settings.DATA_ROOT),
+            instrument=_camera(request) or request.POST.get("instrument") or None,
+            type=request.POST.get("type") or None,
+        )
+    except BadRequest as problem:
+        raise Refusal(400, str(problem)) from None
+    if isinstance(outcome, Refused):
+        hint = outcome.hint
+        if outcome.suggested_type and "suggest" not in hint:
+            hint = f"{hint}; its name suggests {outcome.suggested_type}".removeprefix("; ")
+        raise Refusal(400, outcome.reason, hint=hint, field="file")
+    products = describe_all(request, visible(context).filter(pk__in=outcome.products).order_by("pk"))
+    is_new = isinstance(outcome, Ingested)
+    answer = IngestAnswer(outcome="ingested" if is_new else "there", products=products, notes=outcome.notes)
+    return Status(201 if is_new else 200, answer)
+
+
+def _uploaded(request: HttpRequest) -> UploadedFile[Any]:
+    """Return the uploaded file, whole and as it was sent; its size is looked at before a byte of it is read."""
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    if length > settings.MAX_UPLOAD_BYTES + _FORM_BYTES:
+        largest = settings.MAX_UPLOAD_BYTES // 2**20
+        raise Refusal(
+            413,
+            f"the file is larger than the {largest} MiB that this portal takes",
+            hint="an administrator can raise AWPORTAL_MAX_UPLOAD_MIB",
+            field="file",
+        )
+    upload = request.FILES.get("file")
+    if not isinstance(upload, UploadedFile):
+        raise Refusal(
+            400, "there is no file in the request", hint="send it as multipart/form-data, part `file`", field="file"
+        )
+    expected = request.POST.get("sha256", "").lower()
+    if expected and hashlib.file_digest(upload.file, "sha256").hexdigest() != expected:  # type: ignore[arg-type]
+        raise Refusal(400, "the file arrived damaged: its sha256 is another", hint="send it again", field="sha256")
+    upload.file.seek(0)
+    return upload
+
+
+def _camera(request: HttpRequest) -> Camera | None:
+    upload = request.FILES.get("camera")
+    if not isinstance(upload, UploadedFile):
+        return None
+    if (upload.size or 0) > _LARGEST_CAMERA_FILE:
+        raise Refusal(413, "the camera's file is larger than 64 KiB", field="camera")
+    try:
+        return camera_from_toml(upload.read().decode())
+    except (BadCamera, UnicodeDecodeError) as problem:
+        raise Refusal(400, f"the camera's file: {problem}", hint="docs/cameras.md shows one", field="camera") from None

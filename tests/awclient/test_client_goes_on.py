@@ -73,7 +73,6 @@ def test_portal_that_stays_away_is_lost_after_the_patience() -> None:
         (401, NotAllowed, 3),
         (403, NotAllowed, 3),
         (404, UsageProblem, 2),
-        (409, UsageProblem, 2),
     ],
 )
 def test_refusals_are_not_repeated(
