@@ -150,7 +150,7 @@ def _ingest_one(
 
 
 def _known(portal: Portal, digest: str, kind: str) -> list[Json]:
-    """Return the frames that this file is already, so that it need not be sent; none where its type is to be changed."""
+    """Return the frames that this file is already, so that it need not be sent; none where a type is to be told."""
     frames = [product for product in portal.products(sha256=digest) if product["run"] is None]
     told = kind.lower().removeprefix("raw")
     if told in {"", "suggested"} or all(product["kind"].lower().removeprefix("raw") == told for product in frames):

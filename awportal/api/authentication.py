@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
 from ninja.errors import HttpError
 from ninja.security import APIKeyCookie, HttpBearer
-from ninja.utils import check_csrf
 
 from archive.context import Context, context_of
 from awportal.tokens import find_token
@@ -35,12 +35,28 @@ class SessionAuthentication(APIKeyCookie):
         # A token that is wrong is said to be wrong, and not passed over in favour of a session.
         if "Authorization" in request.headers or not isinstance(request.user, User) or not request.user.is_active:
             return None
-        if check_csrf(request):
-            raise HttpError(403, "the CSRF token is missing or wrong; send it as the header X-CSRFToken")
+        why_not = _csrf_problem(request)
+        if why_not:
+            raise HttpError(403, f"{why_not} The page's CSRF token goes into the header X-CSRFToken.")
         return request.user
 
     def authenticate(self, request: HttpRequest, key: str | None) -> Any:
         """Nothing to do here: the session's middleware has found the user."""
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's check, which gives the reason instead of drawing a page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
+        return reason
+
+
+def _csrf_problem(request: HttpRequest) -> str:
+    check = _CsrfCheck(lambda _: HttpResponse())
+    request.csrf_processing_done = False  # type: ignore[attr-defined]
+    check.process_request(request)
+    # As for any view that is not exempt; the API's own are, because a token needs no such check.
+    return str(check.process_view(request, lambda _: HttpResponse(), (), {}) or "")
 
 
 TOKEN = TokenAuthentication()

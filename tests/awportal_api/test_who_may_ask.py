@@ -1,0 +1,89 @@
+"""Nobody gets an answer without a token or a session, and a session changes nothing without the CSRF token."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from awportal.api import api
+from awportal.models import ApiToken
+from awportal.tokens import find_token, make_token, revoke_token
+
+
+def operations() -> list[tuple[str, str]]:
+    """Return all (method, path) that the interface has."""
+    paths = api.get_openapi_schema(path_prefix="/api/v1/")["paths"]
+    return [(method, path) for path, methods in paths.items() for method in methods]
+
+
+@pytest.mark.parametrize(("method", "path"), operations())
+def test_nobody_gets_nothing(db: None, method: str, path: str) -> None:
+    for part in ("number", "job"):
+        path = path.replace("{int:" + part + "}", "1").replace("{" + part + "}", "1")
+    answer = Client().generic(method.upper(), path.replace("{name}", "Bias"), "{}", "application/json")
+    assert answer.status_code == 401
+    assert answer.json()["error"] == "log in first"
+
+
+def test_the_interface_has_what_the_command_line_needs() -> None:
+    assert {path.removeprefix("/api/v1") for _, path in operations()} == {
+        "/recipes", "/recipes/{name}", "/products", "/products/{number}", "/products/{number}/download", "/ingest",
+        "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
+        "/runs/{number}/retry", "/whoami", "/units", "/tokens", "/tokens/{number}",
+    }  # fmt: skip
+
+
+def test_a_revoked_token_is_dead_and_kept_hashed(anna: User) -> None:
+    token, text = make_token(anna, "laptop")
+    assert find_token(text) == token
+    assert text not in ApiToken.objects.get().token_hash
+    headers = {"Authorization": f"Bearer {text}"}
+    assert Client().get("/api/v1/whoami", headers=headers).status_code == 200
+    revoke_token(token)
+    answer = Client().get("/api/v1/whoami", headers=headers)
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"] == "Bearer"
+    assert "revoked" in answer.json()["error"]
+
+
+def test_a_token_of_an_inactive_user_is_dead(anna: User) -> None:
+    _, text = make_token(anna, "laptop")
+    User.objects.update(is_active=False)
+    assert Client().get("/api/v1/whoami", headers={"Authorization": f"Bearer {text}"}).status_code == 401
+
+
+def test_a_session_reads_and_changes_only_with_the_csrf_token(anna: User) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(anna)
+    assert browser.get("/api/v1/whoami").json()["user"] == "anna"
+    refused = browser.post("/api/v1/tokens", {"label": "x"}, content_type="application/json")
+    assert (refused.status_code, "CSRF" in refused.json()["error"]) == (403, True)
+    browser.cookies["awportal_csrf"] = "a" * 32
+    made = browser.post(
+        "/api/v1/tokens", {"label": "x"}, content_type="application/json", headers={"X-CSRFToken": "a" * 32}
+    )
+    assert made.status_code == 201
+    assert find_token(made.json()["token"]) is not None
+
+
+def test_a_wrong_token_is_not_passed_over_in_favour_of_a_session(anna: User) -> None:
+    browser = Client()
+    browser.force_login(anna)
+    assert browser.get("/api/v1/whoami", headers={"Authorization": "Bearer aw_wrong"}).status_code == 401
+
+
+def test_tokens_are_one_s_own(client: Client, ben: User) -> None:
+    others, _ = make_token(ben, "his")
+    assert client.delete(f"/api/v1/tokens/{others.pk}").status_code == 404
+    made = client.post("/api/v1/tokens", {"label": "mine"}, content_type="application/json").json()
+    labels = [token["label"] for token in client.get("/api/v1/tokens").json()["items"]]
+    assert labels == ["test", "mine"]
+    left = client.delete(f"/api/v1/tokens/{made['id']}").json()["items"]
+    assert [token["label"] for token in left] == ["test"]
+
+
+def test_the_description_is_served(client: Client) -> None:
+    description = client.get("/api/v1/openapi.json").json()
+    assert description["openapi"].startswith("3.")
+    assert "multipart/form-data" in description["paths"]["/api/v1/ingest"]["post"]["requestBody"]["content"]
