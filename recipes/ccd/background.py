@@ -1,4 +1,4 @@
-"""The smooth part of an image: medians of a mesh, interpolated between its nodes."""
+"""The smooth part of an image: what its columns and rows share, and medians of a mesh, interpolated."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from recipes.frame import FloatArray
 _FEWEST_FRACTION = 0.1
 
 
-def smooth_background(data: FloatArray, good: NDArray[np.bool_], box: int) -> FloatArray:
-    """Return the image's background: medians of boxes, smoothed over 3 × 3 boxes, linearly interpolated.
+# Width [pixel] of the running median over the medians of columns and of rows: it follows the steps that readout leaves
+# near the edges of a chip, and passes over up to five bad columns side by side.
+_PROFILE_WIDTH = 11
 
-    The way of SExtractor (Bertin & Arnouts 1996, A&AS 117, 393, section 3) with plain medians.
+
+def smooth_background(data: FloatArray, good: NDArray[np.bool_], box: int) -> FloatArray:
+    """Return the image's background: what columns and rows share, and medians of boxes interpolated between them.
+
+    Columns and rows first, since the structure that the electronics leave (and the edge of a chip) is sharp in one
+    direction and constant in the other; then the way of SExtractor (Bertin & Arnouts 1996, A&AS 117, 393, section 3)
+    with plain medians.
 
     Parameters
     ----------
@@ -29,6 +36,32 @@ def smooth_background(data: FloatArray, good: NDArray[np.bool_], box: int) -> Fl
     array of float32
         Of the shape of `data`; 0 where no pixel at all is good.
     """
+    if not good.any():
+        return np.zeros(data.shape, np.float32)
+    level = np.float32(np.median(data[good]))
+    rest = np.where(good, data - level, np.float32(0))
+    columns = _profile(rest, good, axis=0)
+    rest = rest - columns
+    rows = _profile(rest, good, axis=1)
+    return level + columns + rows + _mesh_background(rest - rows, good, box)
+
+
+def _profile(data: FloatArray, good: NDArray[np.bool_], axis: int) -> FloatArray:
+    """Return the running median over the medians of columns (axis 0) or rows (axis 1), in a shape that broadcasts."""
+    from scipy import ndimage
+
+    medians = np.median(data, axis=axis)
+    usable = np.count_nonzero(good, axis=axis) > 0.5 * data.shape[axis]
+    if not usable.any():
+        return np.zeros((1, 1), np.float32)
+    # A line with hardly a good pixel takes the value of its neighbours.
+    medians = np.interp(np.arange(len(medians)), np.flatnonzero(usable), medians[usable])
+    width = min(_PROFILE_WIDTH, len(medians))
+    smooth = ndimage.median_filter(medians, size=width, mode="nearest").astype(np.float32)
+    return np.expand_dims(smooth, axis)
+
+
+def _mesh_background(data: FloatArray, good: NDArray[np.bool_], box: int) -> FloatArray:
     from scipy import ndimage
 
     height, width = data.shape
