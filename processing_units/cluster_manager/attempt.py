@@ -25,6 +25,7 @@ from processing_units.cluster_manager.heartbeat import LOG_BYTES_A_JOB, ActiveAt
 from processing_units.cluster_manager.job_log import JobLog
 from processing_units.cluster_manager.outcome import Outcome, last_progress, read_outcome
 from processing_units.cluster_manager.scratch import Scratch, note_process, remove_tree
+from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.stage_in import NodeCache, stage_in
 from processing_units.cluster_manager.stage_out import stage_out
 from processing_units.cluster_manager.watchdog import Watchdog, Watched
@@ -43,6 +44,7 @@ class Node:
     cache: NodeCache
     scratch: Scratch
     fork_server: ForkServer
+    sentinel: Sentinel
     watchdog: Watchdog
     active: ActiveAttempts
     heartbeats: Heartbeats
@@ -153,6 +155,7 @@ class Attempt:
             )
         except ForkServerError as error:
             raise FaultError(FaultKind.NODE_LOST, f"The node could not start the job: {error}") from error
+        self._node.sentinel.guard(process.pid)
         watched = Watched(process.pid, limits, self.log.raw, self._on_breach)
         with self._lock:
             self._process = process
@@ -172,6 +175,7 @@ class Attempt:
             ) from error
         finally:
             self._node.watchdog.forget(watched)
+            self._node.sentinel.release(process.pid)
 
     def _stage_out(self, outcome: Outcome) -> None:
         for path, product in outcome.products:

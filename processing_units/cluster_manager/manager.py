@@ -23,6 +23,7 @@ from processing_units.cluster_manager.fork_server import ForkServer, ForkServerE
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
 from processing_units.cluster_manager.heartbeat import ActiveAttempts, Heartbeats, Identity
 from processing_units.cluster_manager.scratch import Scratch
+from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.slots import Slots
 from processing_units.cluster_manager.stage_in import NodeCache
 from processing_units.cluster_manager.watchdog import Watchdog
@@ -68,6 +69,7 @@ class ClusterManager:
         self._draining = threading.Event()
         self._frontend = Frontend(options.url, options.key, connections=options.slots + 4)
         self._fork_server = ForkServer(options.python)
+        self._sentinel = Sentinel()
         self._active = ActiveAttempts()
         self._scratch: Scratch | None = None
         self._exit = EXIT_OK
@@ -90,6 +92,7 @@ class ClusterManager:
             self._exit = EXIT_NO_FORK_SERVER
         finally:
             self._fork_server.stop()
+            self._sentinel.stop()
             if self._scratch is not None:
                 self._scratch.remove()
         return self._exit
@@ -131,7 +134,9 @@ class ClusterManager:
         heartbeats = Heartbeats(
             self._frontend, self._identity, self._active, welcome.heartbeat_seconds, self._draining.set
         )
-        node = Node(self._frontend, cache, scratch, self._fork_server, watchdog, self._active, heartbeats)
+        node = Node(
+            self._frontend, cache, scratch, self._fork_server, self._sentinel, watchdog, self._active, heartbeats
+        )
 
         def run_attempt(spec: JobSpec) -> None:
             Attempt(spec, node).run()

@@ -5,8 +5,8 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -32,9 +32,20 @@ class Redis:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--appendonly", "yes"]
+        arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.directory),
+            "--appendonly",
+            "yes",
+        ]
         self.process = subprocess.Popen(
-            [str(get_binary_path()), *arguments, "--save", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [str(get_binary_path()), *arguments, "--appendonly", "yes", "--save", ""],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         eventually(self.answers, 10)
 
@@ -72,7 +83,9 @@ class Worker:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def fork_server(self) -> psutil.Process:
-        return psutil.Process(self.process.pid).children()[0]
+        return next(
+            child for child in psutil.Process(self.process.pid).children() if "recipes.fork_server" in child.cmdline()
+        )
 
     def job_processes(self) -> list[psutil.Process]:
         return self.fork_server().children(recursive=True)
@@ -101,13 +114,19 @@ def redis(_session_redis: Redis) -> Redis:
     return _session_redis
 
 
-@pytest.fixture
-def unit(tmp_path: Path, redis: Redis) -> Iterator[FakeUnit]:
-    unit = FakeUnit(tmp_path / "unit", redis.url)
+@contextmanager
+def running_unit(root: Path, redis: Redis) -> Iterator[FakeUnit]:
+    unit = FakeUnit(root, redis.url)
     unit.start()
     yield unit
     unit.stop()
     unit.celery.close()
+
+
+@pytest.fixture
+def unit(tmp_path: Path, redis: Redis) -> Iterator[FakeUnit]:
+    with running_unit(tmp_path / "unit", redis) as unit:
+        yield unit
 
 
 @pytest.fixture(scope="session")
@@ -119,26 +138,30 @@ def fake_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "unit.key"
+def write_key(directory: Path) -> Path:
+    path = directory / "unit.key"
     path.write_text(KEY + "\n")
     path.chmod(0o600)
     return path
 
 
 @pytest.fixture
-def start_worker(
-    tmp_path: Path, unit: FakeUnit, fake_python: Path, key_file: Path
-) -> Iterator[Callable[..., Worker]]:
+def key_file(tmp_path: Path) -> Path:
+    return write_key(tmp_path)
+
+
+@contextmanager
+def worker_starter(root: Path, unit: FakeUnit, python: Path, key_file: Path) -> Iterator[Callable[..., Worker]]:
     workers: list[Worker] = []
 
-    def start(*arguments: str, slots: int = 2, scratch: Path | None = None, up: bool = True, **environment: str) -> Worker:
-        scratch = scratch or tmp_path / "scratch"
-        log = tmp_path / f"worker{len(workers)}.log"
+    def start(
+        *arguments: str, slots: int = 2, scratch: Path | None = None, up: bool = True, **environment: str
+    ) -> Worker:
+        scratch = scratch or root / "scratch"
+        log = root / f"worker{len(workers)}.log"
         command = [sys.executable, "-m", "processing_units.cluster_manager", unit.url, "--key-file", str(key_file)]
-        command += ["--slots", str(slots), "--scratch", str(scratch), "--cache", str(tmp_path / "cache")]
-        command += ["--cache-bytes", "100M", "--minimum-free", "1M", "--python", str(fake_python), "--node", "test-node"]
+        command += ["--slots", str(slots), "--scratch", str(scratch), "--cache", str(root / "cache")]
+        command += ["--cache-bytes", "100M", "--minimum-free", "1M", "--python", str(python), "--node", "test-node"]
         before = len(unit.ups)
         with log.open("wb") as stream:
             process = subprocess.Popen(
@@ -157,20 +180,43 @@ def start_worker(
 
     yield start
     for worker in workers:
-        doomed = []
         if worker.process.poll() is None:
-            doomed = worker.descendants()
             worker.process.kill()
         worker.process.wait()
-        psutil.wait_procs(doomed, 5)
 
 
 @pytest.fixture
-def done(unit: FakeUnit) -> Callable[..., FakeJob]:
+def start_worker(tmp_path: Path, unit: FakeUnit, fake_python: Path, key_file: Path) -> Iterator[Callable[..., Worker]]:
+    with worker_starter(tmp_path, unit, fake_python, key_file) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_unit(tmp_path_factory: pytest.TempPathFactory, _session_redis: Redis) -> Iterator[FakeUnit]:
+    """A unit for the tests of a module that harm neither it nor its worker."""
+    _session_redis.command("FLUSHALL")
+    with running_unit(tmp_path_factory.mktemp("unit"), _session_redis) as unit:
+        yield unit
+
+
+@pytest.fixture(scope="module")
+def shared_worker(
+    tmp_path_factory: pytest.TempPathFactory, shared_unit: FakeUnit, fake_python: Path
+) -> Iterator[Worker]:
+    """The cluster manager of the shared unit."""
+    root = tmp_path_factory.mktemp("worker")
+    with worker_starter(root, shared_unit, fake_python, write_key(root)) as start:
+        yield start()
+
+
+@pytest.fixture(scope="session")
+def done() -> Callable[..., FakeJob]:
     """Wait for the end of a job."""
 
     def wait(job: FakeJob, state: str = "done", seconds: float = 15.0) -> FakeJob:
-        eventually(lambda: job.state == state, seconds, f"job {job.number} is {state}; it is {job.state} {job.failures}")
+        eventually(
+            lambda: job.state == state, seconds, lambda: f"job {job.number} {state}: it is {job.state} {job.failures}"
+        )
         return job
 
     return wait

@@ -1,8 +1,9 @@
-"""A small fork server that speaks the protocol of ``recipes.fork_server``; its jobs do the steps that their job file names.
+"""A small fork server that speaks the protocol of ``recipes.fork_server``; its jobs do the steps in their job file.
 
 Started as ``PYTHON -m recipes.fork_server SOCKET`` by a wrapper script that stands for the interpreter.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -192,10 +193,8 @@ def main(path):
                 "cpu_seconds": usage.ru_utime + usage.ru_stime,
             }
             client = clients.pop(pid)
-            try:
+            with contextlib.suppress(OSError):
                 client.sendall(json.dumps(answer).encode() + b"\n")
-            except OSError:
-                pass
             client.close()
 
 

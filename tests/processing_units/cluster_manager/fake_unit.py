@@ -4,6 +4,8 @@ It keeps jobs in memory by the rules of the contract: one claim at a time, a lea
 that come too late, one commit a job.
 """
 
+import contextlib
+import json
 import secrets
 import socket
 import threading
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import psutil
 from celery import Celery
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -42,12 +45,29 @@ DATA_KEY = b"k" * 32
 NOT_COUNTED = {FaultKind.NODE_LOST, FaultKind.PREEMPTED}
 
 
-def eventually(condition: Callable[[], object], seconds: float = 15.0, what: str = "") -> None:
+def eventually(condition: Callable[[], object], seconds: float = 15.0, what: object = "") -> None:
     """Wait until a condition holds."""
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, f"not within {seconds} s: {what}"
+        assert time.monotonic() < until, f"not within {seconds} s: {what() if callable(what) else what}"
         time.sleep(0.02)
+
+
+def gone(processes: list[psutil.Process], seconds: float = 5.0) -> bool:
+    """Whether all of them end in time; one that only waits to be reaped has ended."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not any(_lives(process) for process in processes):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @dataclass
@@ -136,10 +156,8 @@ class FakeUnit:
             server.shutdown()
             server.server_close()
             for connection in self.connections:
-                try:
+                with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
 
     def add_file(self, name: str, content: bytes, kind: str = "RawBias") -> InputFile:
         with self.lock:
@@ -196,8 +214,6 @@ class FakeUnit:
         return response(environ, start_response)
 
     def _refuse(self, status: int, error: str, hint: str = "") -> Response:
-        import json
-
         return Response(json.dumps({"error": error, "hint": hint}), status, content_type="application/json")
 
     def _up(self, body: bytes, token: str) -> Response:
