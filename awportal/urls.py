@@ -1,9 +1,48 @@
 """The portal's addresses."""
 
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from awportal.api import api
+from awportal.views import account, archive, errors, home, jobs, products, recipes, runs, units, upload
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", home.home, name="home"),
+    path("login/", LoginView.as_view(redirect_authenticated_user=False), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("account/", account.account, name="account"),
+    path("account/password/", account.change_password, name="change-password"),
+    path("account/context/", account.change_context, name="change-context"),
+    path("account/tokens/", account.new_token, name="new-token"),
+    path("account/tokens/<int:pk>/revoke/", account.end_token, name="end-token"),
+    path("archive/", archive.archive, name="archive"),
+    path("archive/use/", archive.use, name="use-products"),
+    path("archive/upload/", upload.upload, name="upload"),
+    path("products/<int:pk>/", products.product, name="product"),
+    path("products/<int:pk>/header/", products.product_header, name="product-header"),
+    path("products/<int:pk>/inputs/<slug:role>/", products.product_inputs, name="product-inputs"),
+    path("products/<int:pk>/verdict/", products.judge, name="judge"),
+    path("products/<int:pk>/picture/<slug:size>.png", products.product_picture, name="product-picture"),
+    path("products/<int:pk>/download/<slug:format_name>/", products.download, name="download"),
+    path("recipes/", recipes.recipes, name="recipes"),
+    path("recipes/<slug:name>/", recipes.recipe, name="recipe"),
+    path("recipes/<slug:name>/run/", recipes.run_recipe, name="run-recipe"),
+    path("recipes/<slug:name>/inputs/", recipes.recipe_inputs, name="recipe-inputs"),
+    path("runs/", runs.runs, name="runs"),
+    path("runs/<int:pk>/", runs.run, name="run"),
+    path("runs/<int:pk>/cancel/", runs.cancel, name="cancel-run"),
+    path("runs/<int:pk>/retry/", runs.retry, name="retry-run"),
+    path("runs/<int:pk>/again/", runs.again, name="run-again"),
+    path("runs/<int:pk>/log/", runs.run_log, name="run-log"),
+    path("runs/<int:pk>/products.tar", runs.run_products, name="run-products"),
+    path("runs/<int:pk>/<int:ordinal>/", jobs.job, name="job"),
+    path("runs/<int:pk>/<int:ordinal>/log/", jobs.job_log, name="job-log"),
+    path("units/", units.units, name="units"),
+    path("units/<slug:name>/", units.unit, name="unit"),
     path("api/v1/", api.urls),
 ]
+
+handler400 = errors.bad_request
+handler403 = errors.forbidden
+handler404 = errors.not_found
+handler500 = errors.server_error

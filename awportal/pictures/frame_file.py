@@ -135,10 +135,11 @@ def _card(line: str) -> Card:
 class FrameFile:
     """An open frame: its units, and its images strip by strip."""
 
-    def __init__(self, path: Path, file: IO[bytes], real_size: int, gzipped: bool) -> None:
+    def __init__(self, path: Path, file: IO[bytes], real_size: int, gzipped: bool, wanted: int) -> None:
         self.path = path
         self._file = file
         self._gzipped = gzipped
+        self._wanted = wanted
         self._limit = min(real_size * MAXIMUM_INFLATION, MAXIMUM_BYTES) if gzipped else real_size
         self.hdus = self._scan()
 
@@ -155,8 +156,8 @@ class FrameFile:
                     f"the header of unit {len(hdus)} claims {hdu.size} bytes of data, more than the file has"
                 )
             hdus.append(hdu)
-            if self._gzipped and hdu.shape:
-                break  # to look behind an image would mean to decompress all of it; a raw frame has one
+            if self._gzipped and hdu.shape and len(hdus) > self._wanted:
+                break  # to look behind an image would mean to decompress all of it
             offset = hdu.offset + -(-hdu.size // BLOCK) * BLOCK
         return hdus
 
@@ -254,14 +255,14 @@ def _physical(array: NDArray[Any], scale: float | None, zero: float | None) -> N
 
 
 @contextmanager
-def open_frame(path: Path) -> Iterator[FrameFile]:
-    """Open a frame and scan its headers; raise FrameError where it is none."""
+def open_frame(path: Path, wanted: int = 0) -> Iterator[FrameFile]:
+    """Open a frame and scan its headers, at least up to the unit `wanted`; raise FrameError where it is none."""
     size = path.stat().st_size
     with path.open("rb") as probe:
         gzipped = probe.read(2) == b"\x1f\x8b"
     opener: Any = gzip.open if gzipped else open
     try:
         with opener(path, "rb") as file:
-            yield FrameFile(path, file, size, gzipped)
+            yield FrameFile(path, file, size, gzipped, wanted)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FrameError(f"the file cannot be decompressed: {error}") from None

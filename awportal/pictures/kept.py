@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,63 +22,69 @@ Size = Literal["page", "thumb"]
 _makers = threading.BoundedSemaphore(2)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is drawn: a file by its sha256, where it is, and what of it."""
+
+    sha256: str
+    path: Path
+    is_table: bool = False
+    extension: int | None = None
+    pixel_scale: float | None = None
+
+
 class KeptPictures:
     """Pictures below `root`; what is there can be deleted at any time and is made anew."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def picture(
-        self, sha256: str, path: Path, size: Size, *, is_table: bool = False, scale: float | None = None
-    ) -> bytes:
-        """Return the PNG of the frame at `path`; raise FrameError where it cannot be shown."""
-        self._make_sure(sha256, path, is_table, scale)
-        return self._place(sha256, f"{size}.png").read_bytes()
+    def picture(self, subject: Subject, size: Size) -> bytes:
+        """Return the PNG; raise FrameError where the file cannot be shown."""
+        self._make_sure(subject)
+        return self._place(subject, f"{size}.png").read_bytes()
 
-    def facts(self, sha256: str, path: Path, *, is_table: bool = False, scale: float | None = None) -> dict[str, Any]:
-        """Return the numbers beside the picture; raise FrameError where it cannot be shown."""
-        self._make_sure(sha256, path, is_table, scale)
-        facts: dict[str, Any] = json.loads(self._place(sha256, "facts.json").read_text())
+    def facts(self, subject: Subject) -> dict[str, Any]:
+        """Return the numbers beside the picture; raise FrameError where the file cannot be shown."""
+        self._make_sure(subject)
+        facts: dict[str, Any] = json.loads(self._place(subject, "facts.json").read_text())
         return facts
 
-    def _place(self, sha256: str, name: str) -> Path:
-        return self.root / sha256[:2] / f"{sha256}.{VERSION}.{name}"
+    def _place(self, subject: Subject, name: str) -> Path:
+        layer = "" if subject.extension is None else f"-{subject.extension}"
+        return self.root / subject.sha256[:2] / f"{subject.sha256}{layer}.{VERSION}.{name}"
 
-    def _make_sure(self, sha256: str, path: Path, is_table: bool, scale: float | None) -> None:
-        last = self._place(sha256, "facts.json")
-        if last.exists():
-            self._refuse_known(last)
-            return
-        with _makers:
-            if not last.exists():
-                self._make(sha256, path, is_table, scale)
-        self._refuse_known(last)
+    def _make_sure(self, subject: Subject) -> None:
+        last = self._place(subject, "facts.json")
+        if not last.exists():
+            with _makers:
+                if not last.exists():
+                    self._make(subject)
+        error = json.loads(last.read_text()).get("error")
+        if error:  # what could not be shown once is not read again at every look
+            raise FrameError(error)
 
-    def _make(self, sha256: str, path: Path, is_table: bool, scale: float | None) -> None:
-        self._place(sha256, "x").parent.mkdir(parents=True, exist_ok=True)
+    def _make(self, subject: Subject) -> None:
+        self._place(subject, "x").parent.mkdir(parents=True, exist_ok=True)
         try:
-            if is_table:
-                page, thumb, facts = draw_sources(path)
-            else:
-                with open_frame(path) as frame:
-                    made = make_preview(frame, scale)
-                page, thumb, facts = made.page, made.thumb, made.facts.as_json()
+            page, thumb, facts = _draw(subject)
         except FrameError as error:
-            self._write(sha256, "facts.json", json.dumps({"error": str(error)}).encode())
+            self._write(subject, "facts.json", json.dumps({"error": str(error)}).encode())
             return
-        self._write(sha256, "page.png", page)
-        self._write(sha256, "thumb.png", thumb)
-        self._write(sha256, "facts.json", json.dumps(facts, allow_nan=False).encode())
+        self._write(subject, "page.png", page)
+        self._write(subject, "thumb.png", thumb)
+        self._write(subject, "facts.json", json.dumps(facts, allow_nan=False).encode())
 
-    def _write(self, sha256: str, name: str, content: bytes) -> None:
-        place = self._place(sha256, name)
+    def _write(self, subject: Subject, name: str, content: bytes) -> None:
+        place = self._place(subject, name)
         draft = place.with_name(f".{secrets.token_hex(8)}")
         draft.write_bytes(content)
         os.replace(draft, place)
 
-    @staticmethod
-    def _refuse_known(facts: Path) -> None:
-        """A frame that could not be shown once is not read again at every look."""
-        error = json.loads(facts.read_text()).get("error")
-        if error:
-            raise FrameError(error)
+
+def _draw(subject: Subject) -> tuple[bytes, bytes, dict[str, Any]]:
+    if subject.is_table:
+        return draw_sources(subject.path)
+    with open_frame(subject.path, subject.extension or 0) as frame:
+        made = make_preview(frame, subject.pixel_scale, subject.extension)
+    return made.page, made.thumb, made.facts.as_json()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from awportal.pictures.frame_file import FrameFile, Hdu
-from awportal.pictures.shrink import NO_DATA, SmallFrame, shrink
+from awportal.pictures.shrink import NO_DATA, SmallFrame, picture_layer, shrink
 
 PAGE_PIXELS = 1024
 THUMB_PIXELS = 160
@@ -69,11 +69,11 @@ class Facts:
         return asdict(self)
 
 
-def make_preview(frame: FrameFile, pixel_scale: float | None = None) -> Preview:
+def make_preview(frame: FrameFile, pixel_scale: float | None = None, extension: int | None = None) -> Preview:
     """Read the frame once and return its picture in both sizes with its numbers."""
-    small = shrink(frame, PAGE_PIXELS)
+    small = shrink(frame, PAGE_PIXELS, extension)
     facts = _measure(small)
-    hdu = frame.find("SCI", "WEIGHT") or frame.first_image
+    hdu = picture_layer(frame, extension)
     matrix = _sky_matrix(hdu) if hdu else None
     facts.pixel_scale = _scale_of(matrix) or pixel_scale
     facts.unit = (hdu.values.get("BUNIT", "") if hdu else "")[:20]

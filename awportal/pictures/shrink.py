@@ -27,10 +27,18 @@ class SmallFrame:
     counts: dict[int, int] = field(default_factory=dict)
 
 
-def shrink(frame: FrameFile, longest: int) -> SmallFrame:
-    """Return the frame's picture layer (SCI, WEIGHT, first image) with its mask, its longer side at most `longest`."""
+def picture_layer(frame: FrameFile, extension: int | None = None) -> Hdu | None:
+    """Return the unit that is shown: `extension` of a file of several chips, else SCI, WEIGHT, the first image."""
+    if extension is not None and extension < len(frame.hdus) and frame.hdus[extension].shape:
+        return frame.hdus[extension]
+    others = (hdu for hdu in frame.hdus if hdu.shape and hdu.name != "MASK")
+    return frame.find("SCI", "WEIGHT") or next(others, frame.find("MASK"))
+
+
+def shrink(frame: FrameFile, longest: int, extension: int | None = None) -> SmallFrame:
+    """Return the frame's picture layer with its mask, its longer side at most `longest`."""
     mask_hdu = frame.find("MASK")
-    hdu = frame.find("SCI", "WEIGHT") or next((hdu for hdu in frame.hdus if hdu.shape and hdu.name != "MASK"), mask_hdu)
+    hdu = picture_layer(frame, extension)
     if hdu is None or hdu.shape is None:
         raise FrameError("the file holds no image")
     factor = max(1, -(-max(hdu.shape) // longest))

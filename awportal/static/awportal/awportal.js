@@ -44,3 +44,14 @@ document.addEventListener("click", (event) => {
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   });
 });
+// An upload shows how far it is. A refusal (422) is an answer to be shown, too.
+document.addEventListener("htmx:xhr:progress", (event) => {
+  const bar = document.getElementById("upload-progress");
+  if (!bar || !event.detail.lengthComputable) return;
+  bar.classList.remove("hidden");
+  bar.value = (100 * event.detail.loaded) / event.detail.total;
+});
+document.addEventListener("htmx:afterRequest", () => document.getElementById("upload-progress")?.classList.add("hidden"));
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
+});

@@ -1,0 +1,101 @@
+"""Pages of long lists, and the values that their filters offer: bounded work however many products there are."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.cache import cache
+from django.db.models import Max, QuerySet
+from django.http import QueryDict
+
+from archive.context import Context, visible
+from archive.models import Product
+from recipes.kinds import KINDS
+
+PAGE_SIZE = 50
+COUNTED_AT_MOST = 10_000
+_FACET_SECONDS = 300
+_FACETS = ("instrument", "kind", "filter_name", "chip", "night")
+FILTERS = ("instrument", "night", "filter", "chip", "kind", "object")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list."""
+
+    rows: list[Any]
+    number: int
+    has_next: bool
+    total: int
+    size: int
+
+    @property
+    def first(self) -> int:
+        """Number of the first row, from 1."""
+        return (self.number - 1) * self.size + 1
+
+    @property
+    def last(self) -> int:
+        """Number of the last row."""
+        return self.first + len(self.rows) - 1
+
+    @property
+    def total_text(self) -> str:
+        """How many there are in all, as far as they are counted."""
+        return f"more than {COUNTED_AT_MOST:,}".replace(",", " ") if self.total > COUNTED_AT_MOST else str(self.total)
+
+
+def page_of(rows: QuerySet[Any], number: str | None, size: int = PAGE_SIZE) -> Page:
+    """Return a page of `rows`; what is no number of a page is the first."""
+    wanted = min(int(number), 100_000) if number and number.isdigit() and int(number) > 0 else 1
+    start = (wanted - 1) * size
+    found = list(rows[start : start + size + 1])
+    total = rows.order_by()[: COUNTED_AT_MOST + 1].count()
+    return Page(found[:size], wanted, len(found) > size, total, size)
+
+
+def facets(context: Context) -> dict[str, list[Any]]:
+    """Return the values that occur among the visible products, for the filters; kept until a product comes."""
+    products = visible(context)
+    newest = products.aggregate(newest=Max("pk"))["newest"] or 0
+    key = f"facets-{context.user.pk if context.user else 0}-{newest}"
+    kept: dict[str, list[Any]] | None = cache.get(key)
+    if kept is None:
+        rows = list(products.order_by().values_list(*_FACETS).distinct())
+        columns = dict(zip(_FACETS, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(_FACETS, ())
+        kept = {
+            name: sorted({value for value in values if value not in (None, "")}) for name, values in columns.items()
+        }
+        kept["night"] = list(reversed(kept["night"]))
+        kept["kind"] = [name for name in KINDS if name in set(kept["kind"])]
+        kept["filter"] = kept.pop("filter_name")
+        cache.set(key, kept, _FACET_SECONDS)
+    return kept
+
+
+def given_filters(data: QueryDict, names: tuple[str, ...] = FILTERS) -> dict[str, str]:
+    """Return the filters of a query string, trimmed; what is empty is left out."""
+    return {name: data[name].strip()[:200] for name in names if data.get(name, "").strip()}
+
+
+def nights_of(context: Context, kinds: tuple[str, ...]) -> tuple[str, datetime.date] | None:
+    """Return instrument and night of the newest product of these kinds: where a form begins."""
+    newest = (
+        visible(context)
+        .filter(kind__in=kinds, night__isnull=False)
+        .order_by("-night", "-pk")
+        .values_list("instrument", "night")
+    )
+    found = newest.first()
+    return (found[0], found[1]) if found else None
+
+
+def with_pictures(products: list[Product]) -> list[Product]:
+    """Mark the products that can be drawn; templates ask for it."""
+    from awportal.stored_files import has_picture
+
+    for product in products:
+        product.drawn = has_picture(product)  # type: ignore[attr-defined]
+    return products

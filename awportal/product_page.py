@@ -1,0 +1,118 @@
+"""What a product's page shows beside its row: the picture's numbers, plots, table, histories of its QC values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.urls import reverse
+
+from archive.context import Context, readable
+from archive.models import Measurement, Product
+from awportal.pictures.charts import Chart, curve_chart, histogram_chart, trend_chart
+from awportal.pictures.frame_file import Card, FrameError, open_frame
+from awportal.pictures.preview import CAUSES
+from awportal.pictures.tables import Table, read_table
+from awportal.stored_files import content_of, has_picture, local_file, picture_facts
+
+HISTORY = 40
+TABLE_ROWS = 20
+_CURVE_POINTS = 2000
+
+
+@dataclass
+class Look:
+    """The picture's numbers and plots; `problem` says why there are none."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    legend: list[tuple[str, int, str]] = field(default_factory=list)
+    histogram: Chart | None = None
+    curves: list[Chart] = field(default_factory=list)
+    table: Table | None = None
+    drawn: bool = False
+    problem: str = ""
+
+
+def look_at(product: Product) -> Look:
+    """Return what can be shown of the product's file; a damaged one gives its problem, never an error."""
+    look = Look()
+    try:
+        if has_picture(product):
+            look.facts = picture_facts(product)
+            look.drawn = True
+            look.legend = _legend(look.facts)
+            look.histogram = histogram_chart(
+                look.facts.get("histogram", []),
+                look.facts.get("edges", []),
+                str(look.facts.get("unit", "")),
+                float(look.facts.get("low", 0)),
+                float(look.facts.get("high", 1)),
+            )
+        if content_of(product) in {"table", "values"}:
+            with local_file(product) as path:
+                look.table = read_table(path, TABLE_ROWS if content_of(product) == "table" else _CURVE_POINTS)
+            look.curves = _curves(look.table) if content_of(product) == "values" and look.table else []
+    except FrameError as problem:
+        look.problem = str(problem)
+    return look
+
+
+def headers_of(product: Product) -> list[tuple[str, tuple[Card, ...]]]:
+    """Return the headers of the product's file, by unit; raise FrameError where it cannot be read."""
+    with local_file(product) as path, open_frame(path) as frame:
+        return [(hdu.name or str(place), hdu.cards) for place, hdu in enumerate(frame.hdus)]
+
+
+def trends(product: Product, context: Context) -> list[tuple[Measurement, Chart | None]]:
+    """Return each QC value with its history among the products of the same kind, instrument, chip and filter."""
+    measurements = list(product.measurements.order_by("pk"))
+    names = [measurement.name for measurement in measurements]
+    alike = {f"product__{name}": getattr(product, name) for name in ("kind", "instrument", "chip", "filter_name")}
+    recent = (
+        Product.objects.filter(
+            readable(context), **{name.removeprefix("product__"): value for name, value in alike.items()}
+        )
+        .order_by("-date_obs", "-pk")
+        .values_list("pk", flat=True)[:HISTORY]
+    )
+    rows = (
+        Measurement.objects.filter(product__in=[*recent, product.pk], name__in=names, measured__isnull=False)
+        .select_related("product")
+        .order_by("product__date_obs", "product")
+    )
+    histories: dict[str, list[tuple[float, str, str, bool]]] = {}
+    for row in rows:
+        title = f"{row.product.name}: {row.measured:.5g} {row.unit}"
+        point = (
+            float(row.measured or 0),
+            title,
+            reverse("product", args=[row.product_id]),
+            row.product_id == product.pk,
+        )
+        histories.setdefault(row.name, []).append(point)
+    return [(each, _trend(each, histories.get(each.name, []))) for each in measurements]
+
+
+def _trend(measurement: Measurement, history: list[tuple[float, str, str, bool]]) -> Chart | None:
+    label = f"{measurement.name} [{measurement.unit}]" if measurement.unit else measurement.name
+    return trend_chart(history, label, measurement.lower_limit, measurement.upper_limit)
+
+
+def _legend(facts: dict[str, Any]) -> list[tuple[str, int, str]]:
+    colours = {cause: "#{:02x}{:02x}{:02x}".format(*tint) for cause, tint in CAUSES.values()}
+    return [(cause, count, colours[cause]) for cause, count in facts.get("masked", {}).items() if cause in colours]
+
+
+def _curves(table: Table) -> list[Chart]:
+    """Return plots of a curve's columns against its first one."""
+    numeric = [name for name in table.columns if table.numbers(name) is not None]
+    if len(numeric) < 2:
+        return []
+    units = dict(zip(table.columns, table.units, strict=True))
+    labels = {name: f"{name} [{units[name]}]" if units[name] else name for name in numeric}
+    first = numeric[0]
+    charts = [
+        curve_chart(list(table.numbers(first)), list(table.numbers(name)), labels[first], labels[name])  # type: ignore[arg-type]
+        for name in numeric[1:4]
+    ]
+    return [chart for chart in charts if chart]

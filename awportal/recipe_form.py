@@ -1,0 +1,234 @@
+"""The form of a recipe, made from its signature: inputs, parameters, unit, and what was wrong with them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import QueryDict
+
+from archive.context import Context, visible
+from archive.models import Privilege, Product
+from archive.queries import BadSelection, Selection, select
+from awportal.listing import given_filters, nights_of, with_pictures
+from processing_units.contract import Submission
+from recipes.errors import UsageError
+from recipes.recipe import Input, Parameter, Recipe
+
+FILTERS = ("instrument", "night", "filter", "chip", "object")
+SHOWN = 60
+# Jobs are counted before any is made; this bounds what one form may ask for.
+MAXIMUM_INPUTS = 20_000
+
+
+@dataclass
+class ParameterField:
+    """A parameter with what the user wrote, and what is wrong with it."""
+
+    parameter: Parameter
+    text: str
+    error: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the text is not the default's."""
+        return self.text != _as_text(self.parameter.default)
+
+    @property
+    def limits(self) -> str:
+        """The limits as a person says them."""
+        low, high = self.parameter.minimum, self.parameter.maximum
+        if low is not None and high is not None:
+            return f"{low:g} to {high:g}"
+        return f"at least {low:g}" if low is not None else f"at most {high:g}" if high is not None else ""
+
+    @property
+    def choices(self) -> list[tuple[str, bool]]:
+        """The allowed values of a choice, with the chosen one marked."""
+        values = (
+            ["yes", "no"] if self.parameter.type == "bool" else [_as_text(value) for value in self.parameter.choices]
+        )
+        return [(value, value == self.text) for value in values]
+
+    @property
+    def default_text(self) -> str:
+        """The default as the form writes it."""
+        return _as_text(self.parameter.default)
+
+
+@dataclass
+class RoleField:
+    """An input of the recipe: what is chosen, and what the archive has to choose from."""
+
+    input: Input
+    chosen: list[Product] = field(default_factory=list)
+    matches: list[Product] = field(default_factory=list)
+    total: int = 0
+    all_chosen: bool = False
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the form's checkboxes."""
+        return f"in-{self.input.role}"
+
+    @property
+    def words(self) -> str:
+        """The role as words."""
+        return self.input.role.replace("_", " ")
+
+    @property
+    def needed(self) -> str:
+        """How many are needed, in words."""
+        low, high = self.input.minimum, self.input.maximum
+        if high == 1:
+            return "one a job" if low else "one a job, optional"
+        least = f"at least {low}" if low else "optional, any number"
+        return f"{least}, at most {high} a job" if high else (f"{least} a job" if low > 1 else least)
+
+    @property
+    def chosen_ids(self) -> set[int]:
+        """Numbers of the chosen products."""
+        return {product.pk for product in self.chosen}
+
+    @property
+    def others(self) -> list[Product]:
+        """Chosen products that the list below does not show."""
+        shown = {product.pk for product in self.matches}
+        return [product for product in self.chosen if product.pk not in shown]
+
+
+@dataclass
+class RecipeForm:
+    """All fields of the form."""
+
+    recipe: Recipe
+    given: dict[str, str]
+    roles: list[RoleField]
+    parameters: list[ParameterField]
+    unit: str
+    privilege: int
+    comment: str
+    key: str
+    error: str = ""
+    hint: str = ""
+
+    @property
+    def primary(self) -> list[RoleField]:
+        """Inputs that the user picks."""
+        return [role for role in self.roles if role.input.primary]
+
+    @property
+    def calibrations(self) -> list[RoleField]:
+        """Inputs that the archive picks, unless the user names one."""
+        return [role for role in self.roles if not role.input.primary]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong as far as the form can tell."""
+        return not (self.error or any(f.error for f in self.parameters) or any(role.error for role in self.roles))
+
+    def submission(self, context: Context) -> Submission:
+        """Return the message that the frontend understands."""
+        inputs = {role.input.role: self._numbers(role, context) for role in self.roles}
+        return Submission(
+            recipe=self.recipe.name,
+            inputs={role: numbers for role, numbers in inputs.items() if numbers},
+            parameters={f.parameter.name: f.parameter.parse(f.text) for f in self.parameters if f.changed},
+            unit=self.unit or None,
+            privilege=self.privilege,
+            idempotency_key=self.key,
+            comment=self.comment,
+        )
+
+    def _numbers(self, role: RoleField, context: Context) -> list[int]:
+        numbers = list(dict.fromkeys(product.pk for product in role.chosen))
+        if role.all_chosen:
+            matching = select(context, _selection(role.input, self.given)).order_by("date_obs", "pk")
+            numbers += [pk for pk in matching.values_list("pk", flat=True)[:MAXIMUM_INPUTS] if pk not in set(numbers)]
+        return numbers
+
+
+def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
+    """Read the form's fields from a query string or a posted form; what is missing begins with a good default."""
+    given = given_filters(data, FILTERS)
+    ids = [int(text) for text in data.getlist("product") if text.isdigit() and len(text) < 16]
+    if not data:
+        given = _newest_night(recipe, context)
+    form = RecipeForm(
+        recipe=recipe,
+        given=given,
+        roles=[],
+        parameters=[_read_parameter(parameter, data) for parameter in recipe.parameters],
+        unit=data.get("unit", "")[:40],
+        privilege=_privilege(data.get("privilege", ""), context),
+        comment=data.get("comment", "")[:500],
+        key=data.get("key", "")[:100] or uuid.uuid4().hex,
+    )
+    form.roles = [_read_role(entry, data, ids, form, context) for entry in recipe.inputs]
+    return form
+
+
+def check_inputs(form: RecipeForm) -> None:
+    """Mark the primary inputs of which nothing is chosen."""
+    for role in form.primary:
+        if role.input.minimum and not role.chosen and not (role.all_chosen and role.total):
+            role.error = f"choose {role.needed}: tick frames below, or all that match"
+
+
+def _read_role(entry: Input, data: QueryDict, ids: list[int], form: RecipeForm, context: Context) -> RoleField:
+    role = RoleField(entry)
+    wanted = {int(text) for text in data.getlist(role.name) if text.isdigit() and len(text) < 16} | set(ids)
+    if wanted:
+        role.chosen = with_pictures(
+            list(
+                visible(context)
+                .filter(pk__in=sorted(wanted)[:MAXIMUM_INPUTS], kind__in=entry.kinds)
+                .order_by("date_obs", "pk")
+            )
+        )
+    role.all_chosen = bool(data.get(f"all-{entry.role}") or (data.get("all") and entry.primary))
+    try:
+        selection = _selection(entry, form.given)
+    except BadSelection as refused:
+        form.error = str(refused)
+        return role
+    matching = select(context, selection).defer("parameters")
+    role.matches = with_pictures(list(matching[:SHOWN]))
+    role.total = len(role.matches) if len(role.matches) < SHOWN else matching.order_by()[: MAXIMUM_INPUTS + 1].count()
+    return role
+
+
+def _selection(entry: Input, given: dict[str, str]) -> Selection:
+    """Return what the archive offers for an input; a calibration of another night and object may serve as well."""
+    if entry.primary:
+        return Selection.parse({**given, "kind": ",".join(entry.kinds)})
+    kept = {name: value for name, value in given.items() if name in {"instrument", "chip"}}
+    return Selection.parse({**kept, "kind": ",".join(entry.kinds), "order": "-created"})
+
+
+def _newest_night(recipe: Recipe, context: Context) -> dict[str, str]:
+    kinds = tuple(kind for entry in recipe.primary_inputs for kind in entry.kinds)
+    found = nights_of(context, kinds)
+    return {"instrument": found[0], "night": found[1].isoformat()} if found else {}
+
+
+def _read_parameter(parameter: Parameter, data: QueryDict) -> ParameterField:
+    text = data.get(f"p-{parameter.name}", _as_text(parameter.default)).strip()[:200]
+    read = ParameterField(parameter, text)
+    try:
+        parameter.parse(text)
+    except UsageError as refused:
+        read.error = refused.message.removeprefix(f"{parameter.name}: ")
+    return read
+
+
+def _privilege(text: str, context: Context) -> int:
+    return int(text) if text in {str(level.value) for level in Privilege} else int(context.privilege)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

@@ -1,0 +1,178 @@
+"""What the pages of runs and jobs show: the bar, the jobs, the products with their QC, the way it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from archive.context import Context, visible
+from archive.models import Measurement, Product
+from awportal.command_line import run_line
+from awportal.listing import with_pictures
+from processing_units.contract import JobState, RunStatus
+from processing_units.frontend.logs import LogText, log_of, neutralised
+from processing_units.frontend.models import Attempt, Job, Run
+from processing_units.frontend.permissions import may_change_run
+from processing_units.frontend.status import job_status, run_status
+
+JOBS_SHOWN = 50
+PRODUCTS_SHOWN = 24
+VALUES_SHOWN = 60
+LOG_LINES = 50
+BAR_ORDER = (JobState.DONE, JobState.RUNNING, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED)
+BAR_CLASS = {
+    JobState.DONE: "fill-ok",
+    JobState.RUNNING: "fill-run",
+    JobState.FAILED: "fill-bad",
+    JobState.CANCELLED: "fill-off",
+    JobState.QUEUED: "fill-none",
+}
+
+
+@dataclass(frozen=True)
+class BarPart:
+    """A stretch of the bar, in per mille."""
+
+    start: float
+    length: float
+    style: str
+
+
+@dataclass
+class RunView:
+    """A run as its page shows it."""
+
+    run: Run
+    status: RunStatus
+    bar: list[BarPart]
+    may_change: bool
+    products: list[Product] = field(default_factory=list)
+    products_in_all: int = 0
+    values: list[Measurement] = field(default_factory=list)
+    chosen: list[tuple[str, str, int | None, str]] = field(default_factory=list)
+    failed: list[Job] = field(default_factory=list)
+    log: LogText | None = None
+    log_job: Job | None = None
+    total: int = 0
+    command: str = ""
+
+    @property
+    def jobs_in_all(self) -> int:
+        """How many jobs the run has."""
+        return sum(self.status.counts.values())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the page goes on asking."""
+        return self.status.state in {"queued", "running"}
+
+
+def bar_of(counts: dict[JobState, int]) -> list[BarPart]:
+    """Return the stretches of a run's bar."""
+    total = sum(counts.values()) or 1
+    parts, start = [], 0.0
+    for state in BAR_ORDER:
+        length = 1000 * counts.get(state, 0) / total
+        if length:
+            parts.append(BarPart(round(start, 2), round(length, 2), BAR_CLASS[state]))
+        start += length
+    return parts
+
+
+def view_run(run: Run, context: Context, *, state: JobState | None = None, page: int = 1) -> RunView:
+    """Return what the run's page shows of the run now."""
+    status = run_status(run, state=state, offset=(page - 1) * JOBS_SHOWN, limit=JOBS_SHOWN)
+    view = RunView(run, status, bar_of(status.counts), may_change_run(run, context))
+    view.total = status.counts[state] if state else sum(status.counts.values())
+    made = visible(context).filter(made_by_run=run.pk).order_by("-pk")
+    view.products = with_pictures(list(made.defer("parameters")[:PRODUCTS_SHOWN]))
+    view.products_in_all = made.count()
+    view.values = list(
+        Measurement.objects.filter(product__in=made.order_by())
+        .exclude(verdict=Measurement.Verdict.UNLIMITED)
+        .select_related("product")
+        .order_by("verdict", "product", "pk")[:VALUES_SHOWN]
+    )
+    view.failed = list(run.jobs.filter(state=JobState.FAILED).order_by("ordinal")[:3])
+    view.log_job = _job_to_follow(run)
+    view.log = log_of(view.log_job) if view.log_job else None
+    view.chosen = _calibrations(run)
+    submission = run.submission
+    view.command = run_line(run.recipe, submission.get("inputs", {}), submission.get("parameters", {}), run.unit.name)
+    return view
+
+
+def shown_log(log: LogText | None) -> str:
+    """Return the last lines of a log, harmless."""
+    lines = neutralised(log.text).splitlines() if log else []
+    return "\n".join(lines[-LOG_LINES:])
+
+
+def _job_to_follow(run: Run) -> Job | None:
+    """Return the job whose log tells most: one that runs, else one that failed, else the last that ended."""
+    for wanted in (JobState.RUNNING, JobState.FAILED):
+        job = run.jobs.filter(state=wanted).order_by("ordinal").first()
+        if job:
+            return job
+    return run.jobs.filter(started__isnull=False).order_by("-ended", "-ordinal").first()
+
+
+def _calibrations(run: Run) -> list[tuple[str, str, int | None, str]]:
+    """Return role, name, number and reason of the calibrations of the run's first jobs, each once."""
+    seen: dict[tuple[str, int | None], tuple[str, str, int | None, str]] = {}
+    for choices in run.jobs.order_by("ordinal").values_list("choices_made", flat=True)[:JOBS_SHOWN]:
+        for choice in choices or []:
+            number = choice.get("product")
+            entry = (str(choice.get("role", "")), str(choice.get("name", "")), number, str(choice.get("reason", "")))
+            seen.setdefault((entry[0], number), entry)
+    return sorted(seen.values(), key=lambda entry: entry[0])[:40]
+
+
+@dataclass
+class JobView:
+    """A job as its page shows it."""
+
+    job: Job
+    status: object
+    attempts: list[Attempt]
+    inputs: list[tuple[str, Product | None]]
+    products: list[Product]
+    log: LogText
+    may_change: bool
+    command: str
+    again: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the page goes on asking."""
+        return self.job.state in {JobState.QUEUED, JobState.RUNNING}
+
+
+def view_job(job: Job, context: Context, attempt: int | None = None) -> JobView:
+    """Return what the job's page shows of the job now."""
+    rows = list(job.inputs.order_by("role", "ordinal").values_list("role", "product_id"))
+    readable = visible(context).in_bulk([number for _, number in rows])
+    primary: dict[str, list[int]] = {}
+    for role, number in rows:
+        primary.setdefault(role, []).append(number)
+    given = job.run.submission.get("parameters", {})
+    return JobView(
+        job=job,
+        status=job_status(job),
+        attempts=list(job.attempts.select_related("cluster_manager").order_by("ordinal")),
+        inputs=[(role, readable.get(number)) for role, number in rows],
+        products=with_pictures(list(visible(context).filter(made_by_job=job.pk).order_by("pk"))),
+        log=log_of(job, attempt=attempt),
+        may_change=may_change_run(job.run, context),
+        command=run_line(job.run.recipe, primary, given, job.run.unit.name),
+        again=_form_address(job.run.recipe, primary, given),
+    )
+
+
+def _form_address(recipe: str, inputs: dict[str, list[int]], parameters: dict[str, object]) -> str:
+    """Return the address of the recipe's form, filled in with these."""
+    pairs = [(f"in-{role}", str(number)) for role, numbers in inputs.items() for number in numbers[:200]]
+    pairs += [(f"p-{name}", str(value)) for name, value in parameters.items()]
+    return f"{reverse('run-recipe', args=[recipe])}?{urlencode(pairs)}"

@@ -1,0 +1,62 @@
+"""What the pages of units show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from archive.context import Context
+from processing_units.contract import JobState
+from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit
+from processing_units.frontend.permissions import visible_runs
+from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load, why_unit_is_slow
+
+_COMMITS_SHOWN = 15
+_GONE_SHOWN = 5
+
+
+@dataclass
+class UnitLook:
+    """A unit now: whether it works, in a word and a sentence."""
+
+    unit: ProcessingUnit
+    load: UnitLoad
+    state: str
+    sentence: str
+    managers: list[ClusterManagerRecord] = field(default_factory=list)
+    gone: list[ClusterManagerRecord] = field(default_factory=list)
+    last_done: list[Job] = field(default_factory=list)
+    waiting: list[Job] = field(default_factory=list)
+    running: list[Job] = field(default_factory=list)
+
+    @property
+    def busy_share(self) -> int:
+        """Busy slots in per mille."""
+        return min(1000, round(1000 * self.load.running / self.load.slots)) if self.load.slots else 0
+
+
+def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = False) -> UnitLook:
+    """Return how a unit stands; `in_full` with its cluster managers and those of its jobs that this user may see."""
+    load = unit_load(unit)
+    look = UnitLook(unit, load, *_judged(unit, load))
+    if not in_full:
+        return look
+    look.managers = list(live_cluster_managers(unit).order_by("node", "key"))
+    up = [manager.pk for manager in look.managers]
+    look.gone = list(unit.cluster_managers.exclude(pk__in=up).order_by("-seen_at")[:_GONE_SHOWN])
+    jobs = Job.objects.filter(unit=unit, run__in=visible_runs(context)).select_related("run", "run__user")
+    look.last_done = list(jobs.filter(state=JobState.DONE).order_by("-ended")[:_COMMITS_SHOWN])
+    look.running = list(jobs.filter(state=JobState.RUNNING).select_related("cluster_manager").order_by("started")[:50])
+    look.waiting = list(jobs.filter(state=JobState.QUEUED).order_by("run", "ordinal")[:_COMMITS_SHOWN])
+    return look
+
+
+def _judged(unit: ProcessingUnit, load: UnitLoad) -> tuple[str, str]:
+    if not load.frontend_is_alive:
+        return "down", f"{why_unit_is_slow(load)}: jobs wait until it is started (manage.py frontend {unit.name})"
+    if not unit.accepting:
+        return "draining", "it takes no new jobs at the moment; those it has go on"
+    if not load.nodes:
+        return "warning", f"no cluster manager is up: jobs wait until its backend brings one up (awbackend {unit.name})"
+    if not load.free_slots:
+        return "running", f"all {load.slots} slots are busy, {load.queued} jobs wait"
+    return "up", f"{load.free_slots} of {load.slots} slots are free"

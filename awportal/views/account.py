@@ -1,0 +1,119 @@
+"""One's account: password, tokens of the command line, and the context in which one works."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_POST
+
+from archive.models import Privilege, Profile, Project
+from awportal.models import ApiToken
+from awportal.tokens import make_token, revoke_token
+
+MAXIMUM_TOKENS = 50
+
+
+class TokenForm(forms.Form):
+    """What a new token is for."""
+
+    label = forms.CharField(max_length=100, label="What it is for", help_text="e.g. laptop, night script")
+
+
+class ContextForm(forms.Form):
+    """The project one works in, and who sees what one makes."""
+
+    project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="none")
+    privilege = forms.TypedChoiceField(
+        coerce=int, choices=[(level.value, level.label) for level in Privilege if level <= Privilege.ALL_USERS]
+    )
+
+    def __init__(self, *args: object, user: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["project"].queryset = Project.objects.filter(memberships__user=user).order_by("name")
+
+    def clean(self) -> dict[str, object]:
+        """Results cannot go to a project where none is chosen."""
+        cleaned: dict[str, object] = super().clean() or {}
+        if cleaned.get("privilege") == Privilege.PROJECT and not cleaned.get("project"):
+            self.add_error("privilege", "choose a project, or let results go to MyDB")
+        return cleaned
+
+
+@login_required
+@require_GET
+@never_cache
+def account(request: HttpRequest) -> HttpResponse:
+    """Show the account."""
+    return _page(request)
+
+
+@login_required
+@require_POST
+@sensitive_post_parameters()
+def change_password(request: HttpRequest) -> HttpResponse:
+    """Change the password; this session stays, all others end."""
+    form = PasswordChangeForm(request.user, request.POST)
+    if not form.is_valid():
+        return _page(request, status=422, password_form=form)
+    update_session_auth_hash(request, form.save())
+    messages.success(request, "The password was changed. Other browsers where you were logged in are logged out.")
+    return redirect("account")
+
+
+@login_required
+@require_POST
+@never_cache
+def new_token(request: HttpRequest) -> HttpResponse:
+    """Make a token and show it this once."""
+    form = TokenForm(request.POST)
+    if ApiToken.objects.filter(user=request.user, revoked__isnull=True).count() >= MAXIMUM_TOKENS:
+        form.add_error("label", f"you have {MAXIMUM_TOKENS} tokens already: revoke one first")
+    if not form.is_valid():
+        return _page(request, status=422, token_form=form)
+    _, text = make_token(request.user, form.cleaned_data["label"])
+    return _page(request, new_token=text)
+
+
+@login_required
+@require_POST
+def end_token(request: HttpRequest, pk: int) -> HttpResponse:
+    """Revoke one of one's own tokens."""
+    token = get_object_or_404(ApiToken, pk=pk, user=request.user)
+    revoke_token(token)
+    messages.success(request, f"The token “{token.label}” was revoked.")
+    return redirect("account")
+
+
+@login_required
+@require_POST
+def change_context(request: HttpRequest) -> HttpResponse:
+    """Change the project and privilege level in which one works."""
+    form = ContextForm(request.POST, user=request.user)
+    if not form.is_valid():
+        return _page(request, status=422, context_form=form)
+    profile, _ = Profile.objects.get_or_create(user=request.user)
+    profile.project, profile.privilege = form.cleaned_data["project"], form.cleaned_data["privilege"]
+    profile.save(update_fields=["project", "privilege"])
+    messages.success(request, "Your context was changed; it holds for what you make from now on.")
+    return redirect("account")
+
+
+def _page(request: HttpRequest, status: int = 200, **more: object) -> HttpResponse:
+    profile = Profile.objects.filter(user=request.user).first()
+    start = {"project": profile.project, "privilege": profile.privilege} if profile else {}
+    context = {
+        "tokens": ApiToken.objects.filter(user=request.user, revoked__isnull=True).order_by("-created"),
+        "password_form": PasswordChangeForm(request.user),
+        "token_form": TokenForm(),
+        "context_form": ContextForm(initial=start, user=request.user),
+        "profile": profile,
+        **more,
+    }
+    return render(request, "account.html", context, status=status)

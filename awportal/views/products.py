@@ -1,0 +1,118 @@
+"""A product's page, its picture, header, lineage and downloads; a person's verdict."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from archive.context import context_of, may_change, visible
+from archive.models import Product, Validity
+from archive.queries import ancestors, descendants
+from awportal.lineage_graph import lineage_graph
+from awportal.listing import page_of, with_pictures
+from awportal.pictures.frame_file import FrameError
+from awportal.product_page import headers_of, look_at, trends
+from awportal.stored_files import content_of, download_url, picture_of
+from dataserver.formats import formats_for
+from processing_units.frontend.models import Job
+from processing_units.frontend.permissions import visible_runs
+
+_LARGEST_NUMBER = 2**63 - 1
+_SHOWN_ATTRIBUTES = 60
+
+
+@require_GET
+def product(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show a product."""
+    context = context_of(request.user)
+    found = _find(request, pk)
+    job = Job.objects.filter(pk=found.made_by_job, run__in=visible_runs(context)).first() if found.made_by_job else None
+    up, down = ancestors(context, found, depth=8), descendants(context, found, depth=4)
+    answer = {
+        "product": found,
+        "content": content_of(found),
+        "look": look_at(found),
+        "trends": trends(found, context),
+        "formats": formats_for(content_of(found)),
+        "job": job,
+        "up": up,
+        "down": down,
+        "graph": lineage_graph(found, up, down) if up.steps or down.steps else None,
+        "may_change": may_change(context, found),
+        "verdicts": Validity,
+        "attributes": sorted(found.attributes.items())[:_SHOWN_ATTRIBUTES],
+    }
+    return render(request, "product.html", answer)
+
+
+@require_GET
+def product_picture(request: HttpRequest, pk: int, size: str) -> HttpResponse:
+    """Give the product's picture; it never changes, so a browser may keep it."""
+    found = _find(request, pk)
+    try:
+        response = HttpResponse(picture_of(found, size), content_type="image/png")
+    except FrameError as problem:
+        raise Http404(str(problem)) from None
+    response["Cache-Control"] = "private, max-age=86400"
+    return response
+
+
+@require_GET
+def product_header(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the headers of the product's file."""
+    found = _find(request, pk)
+    try:
+        units, problem = headers_of(found), ""
+    except FrameError as error:
+        units, problem = [], str(error)
+    return render(request, "header.html", {"product": found, "units": units, "problem": problem})
+
+
+@require_GET
+def product_inputs(request: HttpRequest, pk: int, role: str) -> HttpResponse:
+    """List what served the product in one role."""
+    found = _find(request, pk)
+    context = context_of(request.user)
+    sources = visible(context).filter(descendants__product=found, descendants__role=role).order_by("date_obs", "pk")
+    page = page_of(sources.defer("parameters"), request.GET.get("page"))
+    with_pictures(page.rows)
+    return render(request, "product_inputs.html", {"product": found, "role": role, "page": page})
+
+
+@require_GET
+def download(request: HttpRequest, pk: int, format_name: str) -> HttpResponse:
+    """Send on to the data server, with the right to read this one file for a while."""
+    found = _find(request, pk)
+    chosen = next((each for each in formats_for(content_of(found)) if each.name == format_name), None)
+    if chosen is None:
+        raise Http404(f"{found.name} cannot be given as {format_name}")
+    return HttpResponseRedirect(download_url(found, chosen.name, chosen.file_name(found.name)))
+
+
+@login_required
+@require_POST
+def judge(request: HttpRequest, pk: int) -> HttpResponse:
+    """Write a person's verdict on a product."""
+    found = _find(request, pk)
+    if not may_change(context_of(request.user), found):
+        raise PermissionDenied("only its creator, a manager of its project or an administrator may judge this product")
+    text = request.POST.get("is_valid", "")
+    if text not in {str(level.value) for level in Validity}:
+        raise Http404("there is no such verdict")
+    Product.objects.filter(pk=found.pk).update(is_valid=int(text))
+    return redirect("product", found.pk)
+
+
+def _find(request: HttpRequest, pk: int) -> Product:
+    found = (
+        visible(context_of(request.user))
+        .select_related("creator", "project")
+        .filter(pk=min(pk, _LARGEST_NUMBER))
+        .first()
+    )
+    if found is None:
+        raise Http404(f"there is no product {pk}, or none that you may see")
+    return found

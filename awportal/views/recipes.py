@@ -1,0 +1,104 @@
+"""Recipes: the list, a page of documentation each, and the form that runs one."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from pydantic import ValidationError
+
+from archive.context import context_of
+from archive.models import Privilege, Profile
+from awportal.listing import facets
+from awportal.numpydoc_html import sections
+from awportal.recipe_form import RecipeForm, check_inputs, read_form
+from processing_units.contract import Plan
+from processing_units.frontend.permissions import user_type
+from processing_units.frontend.submit import plan as plan_of
+from processing_units.frontend.submit import submit
+from processing_units.frontend.unit_choice import choose_unit, offered_units
+from recipes.catalogue import all_recipes, find_recipe
+from recipes.errors import UsageError
+from recipes.recipe import Recipe
+
+# So many jobs of a plan are shown one by one.
+_JOBS_SHOWN = 100
+
+
+@require_GET
+def recipes(request: HttpRequest) -> HttpResponse:
+    """List the recipes in the order in which a night needs them."""
+    return render(request, "recipes.html", {"recipes": all_recipes().values()})
+
+
+@require_GET
+def recipe(request: HttpRequest, name: str) -> HttpResponse:
+    """Show a recipe's documentation, which is its docstring."""
+    found = _find(name)
+    return render(request, "recipe.html", {"recipe": found, "sections": sections(found.documentation)})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def run_recipe(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the form; check it (a dry run); submit it."""
+    found = _find(name)
+    context = context_of(request.user)
+    data = request.POST if request.method == "POST" else request.GET
+    form = read_form(found, data, context)
+    action = request.POST.get("action", "")
+    plan: Plan | None = None
+    if action in {"plan", "submit"}:
+        check_inputs(form)
+        try:
+            if form.is_good and action == "submit":
+                return redirect("run", submit(form.submission(context), context).pk)
+            if form.is_good:
+                plan = plan_of(form.submission(context), context)
+        except UsageError as refused:
+            form.error, form.hint = refused.message, refused.hint
+        except ValidationError:
+            form.error = "the form was changed on its way; reload the page and fill it in again"
+    status = 200 if form.is_good else 422
+    return render(request, "run_recipe.html", _form_page(form, plan, request), status=status)
+
+
+@login_required
+@require_POST
+def recipe_inputs(request: HttpRequest, name: str) -> HttpResponse:
+    """Renew the part of the form where inputs are chosen, after a filter was changed."""
+    context = context_of(request.user)
+    form = read_form(_find(name), request.POST, context)
+    return render(request, "parts/inputs.html", {"form": form, "recipe": form.recipe})
+
+
+def _find(name: str) -> Recipe:
+    try:
+        return find_recipe(name)
+    except UsageError as error:
+        raise Http404(error.message) from None
+
+
+def _form_page(form: RecipeForm, plan: Plan | None, request: HttpRequest) -> dict[str, object]:
+    context = context_of(request.user)
+    try:
+        default = choose_unit(None, form.recipe.name, context)
+        unit_problem = None
+    except UsageError as refused:
+        default, unit_problem = None, refused
+    return {
+        "form": form,
+        "recipe": form.recipe,
+        "facets": facets(context),
+        "given": form.given,
+        "offers": offered_units(form.recipe.name, context),
+        "default_unit": default,
+        "unit_problem": unit_problem,
+        "may_choose": user_type(context) >= Profile.UserType.CHOOSES,
+        "privileges": [level for level in Privilege if level != Privilege.VO],
+        "plan": plan,
+        "plan_jobs": plan.jobs[:_JOBS_SHOWN] if plan else [],
+        "plan_problems": [job for job in plan.jobs if job.problem] if plan else [],
+        "plan_bytes": sum(job.bytes for job in plan.jobs) if plan else 0,
+    }

@@ -1,0 +1,52 @@
+"""Bring frames: several files at once, each with its own result and reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from archive.context import context_of
+from archive.ingest import TYPES, BadRequest, Outcome, ingest_many, night_summary
+from archive.instruments.catalogue import all_cameras
+from awportal.stored_files import the_store
+from dataserver.errors import DataServerError
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def upload(request: HttpRequest) -> HttpResponse:
+    """Show the form; ingest what was sent."""
+    given = {"instrument": request.POST.get("instrument", "").strip(), "type": request.POST.get("type", "").strip()}
+    answer: dict[str, Any] = {"given": given, "types": TYPES, "maximum": settings.MAX_UPLOAD_BYTES}
+    answer["instruments"] = list(all_cameras())
+    status = 200
+    if request.method == "POST":
+        files = request.FILES.getlist("files")
+        try:
+            answer["outcomes"] = _ingest(request, files, given) if files else []
+            answer["counts"] = night_summary(answer["outcomes"])
+            answer["nothing_sent"] = not files
+            answer["ours"] = [number for outcome in answer["outcomes"] for number in getattr(outcome, "products", [])]
+        except BadRequest as refused:
+            answer["error"] = str(refused)
+        except DataServerError as problem:
+            answer["error"] = f"{problem.message}; what came before it is in the archive"
+        status = 422 if "error" in answer or not files else 200
+    return render(request, "parts/outcomes.html" if request.htmx else "upload.html", answer, status=status)
+
+
+def _ingest(request: HttpRequest, files: list[UploadedFile], given: dict[str, str]) -> list[Outcome]:
+    sources = [(_source(file), file.name or "unnamed.fits") for file in files]
+    context = context_of(request.user)
+    return list(ingest_many(sources, context, the_store(), given["instrument"] or None, given["type"] or None))
+
+
+def _source(file: UploadedFile) -> Any:
+    """Return where the upload lies on disk, or the small one in memory."""
+    return file.temporary_file_path() if isinstance(file, TemporaryUploadedFile) else file.file
