@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.debias import DebiasedChip
@@ -13,7 +14,7 @@ from recipes.ccd.noise import of_regions, read_noise_of
 from recipes.ccd.raw import RawChip
 from recipes.ccd.sky import robust_noise
 from recipes.frame import FloatArray, Frame, MaskArray, number_of, rows_of_strips, strip_bounds
-from recipes.masks import NO_DATA
+from recipes.masks import NO_DATA, SATURATED
 from recipes.products import GainLinearity, ReadNoise
 
 ADC_MAXIMUM = 65535.0  # adu, of 16 bits
@@ -90,7 +91,15 @@ def subtract_levels(chip: DebiasedChip) -> Calibrated:
         made.data[y0:y1] = np.where(lost, 0.0, data)
         made.variance[y0:y1] = np.where(lost, 0.0, variance)
         made.mask[y0:y1] = np.where(lost, mask | np.uint16(NO_DATA), mask)
+    _grow_saturated(made.mask)
     return made
+
+
+def _grow_saturated(mask: MaskArray) -> None:
+    """Mark the neighbours of saturated pixels, in place: charge that ran over has filled them in part."""
+    saturated = (mask & np.uint16(SATURATED)) != 0
+    if saturated.any():
+        mask[ndimage.binary_dilation(saturated, np.ones((3, 3), dtype=bool))] |= np.uint16(SATURATED)
 
 
 def noise_of(

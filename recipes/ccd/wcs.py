@@ -136,3 +136,21 @@ def _order(keyword: str) -> tuple[int, str]:
     groups = ("WCSAXES", "CTYPE", "CUNIT", "CRVAL", "CRPIX", "CD", "PC", "CROTA", "PV", "A_", "AP_", "B_", "BP_")
     rank = next((number for number, group in enumerate(groups) if keyword.startswith(group)), len(groups))
     return rank, keyword
+
+
+def sky_positions(wcs: Any, x: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return right ascension and declination [degree, ICRS] of FITS pixel positions (the first pixel is 1)."""
+    from astropy import units
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    longitude, latitude = wcs.all_pix2world(np.asarray(x, dtype=float), np.asarray(y, dtype=float), 1)
+    try:
+        frame = wcs_to_celestial_frame(wcs)
+    except ValueError:
+        return np.asarray(longitude), np.asarray(latitude)
+    of_j2000 = frame.name == "icrs" or (frame.name == "fk5" and frame.equinox.jyear == 2000.0)
+    if of_j2000 or not len(longitude):  # FK5 of J2000 is ICRS to 0.02 arcsec
+        return np.asarray(longitude), np.asarray(latitude)
+    icrs = SkyCoord(longitude * units.deg, latitude * units.deg, frame=frame).icrs
+    return np.asarray(icrs.ra.deg), np.asarray(icrs.dec.deg)
