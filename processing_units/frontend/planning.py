@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 
 from archive.calibration import OVERSCAN_MATTERS, Request, Wanted, choose_many
-from archive.context import Context, with_privilege
+from archive.context import Context, visible, with_privilege
 from archive.models import Privilege, Product, Profile
 from processing_units.contract import Plan, PlannedCalibration, PlannedJob, Submission
 from processing_units.frontend.models import ProcessingUnit
@@ -21,6 +21,8 @@ from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
 from recipes.kinds import KINDS
 from recipes.recipe import Input, Recipe
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def choose_calibrations(
     method = parameters.get("overscan_correction")
     asked: list[tuple[Piece, Input, str]] = []
     requests: list[Request] = []
+    companions: list[tuple[Piece, Input]] = []
     for piece in jobs:
         wanted = _wanted(piece.reference, method)
         for entry in recipe.inputs:
@@ -93,6 +96,9 @@ def choose_calibrations(
                 continue
             if entry.role in named:
                 _use_named(piece, entry, named[entry.role], wanted)
+                continue
+            if not any(KINDS[kind].is_calibration for kind in entry.kinds):
+                companions.append((piece, entry))
                 continue
             # A sequence may take one of each of its kinds, a single argument the first kind that has one.
             for kinds in [(kind,) for kind in entry.kinds] if entry.many else [entry.kinds]:
@@ -112,8 +118,43 @@ def choose_calibrations(
                 rivals=choice.rivals,
             )
         )
+    _add_companions(companions, context)
     for piece in jobs:
         _check_required(recipe, piece)
+
+
+def _add_companions(asked: Sequence[tuple[Piece, Input]], context: Context) -> None:
+    """Give each job what belongs to its frame and to no other, like its weight: what the same job made beside it.
+
+    Such products have no validity, so the archive's choice among calibrations would take any exposure's.
+    """
+    kinds = {kind for _, entry in asked for kind in entry.kinds}
+    makers = sorted({piece.reference.made_by_job for piece, _ in asked if piece.reference.made_by_job})
+    beside: dict[int, list[Product]] = {}
+    for begin in range(0, len(makers), _AT_ONCE):
+        some = visible(context).filter(made_by_job__in=makers[begin : begin + _AT_ONCE], kind__in=kinds)
+        for product in some.defer("parameters").order_by("pk"):
+            beside.setdefault(product.made_by_job or 0, []).append(product)
+    for piece, entry in asked:
+        reference = piece.reference
+        found = [
+            product
+            for product in beside.get(reference.made_by_job or 0, [])
+            if product.kind in entry.kinds and product.pk != reference.pk
+        ]
+        product = found[0] if len(found) == 1 else None
+        if product is not None:
+            piece.inputs.setdefault(entry.role, []).append(product)
+        reason = f"made together with {reference.name}" if product else "only where you name one"
+        piece.calibrations.append(
+            PlannedCalibration(
+                role=entry.role,
+                kind=" or ".join(entry.kinds),
+                product=product.pk if product else None,
+                name=product.name if product else "",
+                reason=reason,
+            )
+        )
 
 
 def _parameters(recipe: Recipe, submission: Submission, context: Context) -> dict[str, Any]:
