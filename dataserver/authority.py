@@ -48,8 +48,8 @@ class UpstreamAuthority:
 
     def check(self, method: str, path: str, query: str) -> Grant:
         """Ask upstream with HEAD whether this URL may be read, unless it said so before."""
-        if method not in {"GET", "HEAD"}:
-            raise NotAllowed("this is a cache: it only gives files", hint="store files on the data server upstream")
+        if method not in {"GET", "HEAD"} or "format" in parse_qs(query):
+            raise NotAllowed("this is a cache: it gives files as they are", hint="ask the data server upstream")
         known = self._allowed.get((path, query))
         if known is None:
             known = self._ask(path, query)

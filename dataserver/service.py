@@ -22,6 +22,7 @@ import re
 import shutil
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -49,6 +50,7 @@ _PROMOTE_BODY_BYTES = 1 << 20
 _STALLED_SECONDS = 120
 _REST_BYTES = 256 << 20
 _REST_SECONDS = 10.0
+_CONVERSIONS = threading.BoundedSemaphore(2)  # each may take some hundred MiB
 _log = logging.getLogger(__name__)
 _ROUTES = [
     (re.compile(r"/health"), "health", ("GET", "HEAD")),
@@ -97,7 +99,7 @@ class _CacheFiles:
         return lease.open(), lease.close
 
     def writable(self) -> Store:
-        raise NotAllowed("this is a cache: it only gives files", hint="store files on the data server upstream")
+        raise NotAllowed("this is a cache: it gives files as they are", hint="ask the data server upstream")
 
 
 def application(store: Store, keys: bytes | Sequence[bytes], *, max_size: int | None = None) -> WSGIApplication:
@@ -176,21 +178,24 @@ class Service:
     def _health(self, request: Request) -> Response:
         free = shutil.disk_usage(self._files.root).free
         if free < LEAST_FREE_BYTES:
-            return _json({"status": "full", "hint": f"free some space below {self._files.root}"}, 503)
+            return _json({"status": "full", "hint": "free some space on the data server's disk"}, 503)
         return _json({"status": "ok"})
 
     def _file(self, request: Request, sha256: str) -> Response:
-        grant = self._granted(request)
         checked_sha256(sha256)
+        grant = self._granted(request)
         if request.method == "PUT":
             body, size, most = self._upload(request, grant)
             stored = self._files.writable().put(body, expected=sha256, size=size, maximum=most)
             return _json(stored._asdict(), 201)
+        if grant.format:
+            self._files.writable()  # a cache does not convert: what it would fetch with this query is not the file
         file, done = self._files.opened(sha256, request.path, request.query_string.decode("latin-1"))
         etag = sha256
         if grant.format:
             try:
-                file, etag = converted(file, grant.format), f"{sha256}-{grant.format}"
+                with _CONVERSIONS:
+                    file, etag = converted(file, grant.format), f"{sha256}-{grant.format}"
             finally:
                 done()
             done = _nothing

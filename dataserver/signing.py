@@ -84,7 +84,10 @@ def below(url: str, name: str) -> str:
 
 def verify(keys: Sequence[bytes], method: str, path: str, query: str, now: float | None = None) -> Grant:
     """Return what the signature in `query` allows, or raise NotAllowed."""
-    pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=10)
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=10)
+    except ValueError:
+        raise _forged() from None
     given = dict(pairs)
     signature = given.pop("signature", "")
     if not signature:

@@ -150,7 +150,7 @@ def _refused(url: str, code: int) -> FetchFailed:
         return FetchFailed(f"{shown(url)} answered with a redirect, which is not followed", transient=False)
     transient = code >= 500 or code in {408, 429}
     return FetchFailed(
-        f"{shown(url)} answered {code}", hint, status=code if code in {403, 404} else 502, transient=transient
+        f"{shown(url)} answered {code}", hint, status=code if code in {400, 403, 404} else 502, transient=transient
     )
 
 

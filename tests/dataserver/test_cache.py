@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -293,6 +294,8 @@ def test_to_know_a_digest_opens_no_cache(server: Server, caches: list[Server], t
         assert request(good[:-2] + "xx").status == 403
         assert request(cache.url("PUT", path), "PUT", b"held by the caches").status == 403
         assert request(cache.url("GET", "/files/" + "0" * 64)).status == 404
+        converted = request(cache.url("GET", path, format="asdf"))
+        assert (converted.status, b"gives files as they are" in converted.body) == (403, True)
 
 
 def test_a_short_lived_link_expires_in_the_cache_too(server: Server, caches: list[Server], tmp_path: Path) -> None:
@@ -302,6 +305,26 @@ def test_a_short_lived_link_expires_in_the_cache_too(server: Server, caches: lis
     assert [request(url).status for url in urls] == [200, 200]
     time.sleep(2.1)
     assert [request(url).status for url in urls] == [403, 403]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl: apt-get install openssl")
+def test_between_sites_it_speaks_tls_and_checks_certificates(
+    start: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, private_key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    line = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext"
+    files = ["-keyout", str(private_key), "-out", str(certificate)]
+    subprocess.run([*line.split(), "subjectAltName=IP:127.0.0.1", *files], check=True, capture_output=True)
+    server = start(tmp_path / "store", "--certificate", str(certificate), "--private-key", str(private_key))
+    assert server.address.startswith("https://127.0.0.1:")
+    (tmp_path / "file").write_bytes(b"over TLS")
+    stored = server.store.put_file(tmp_path / "file")
+    url = server.url("GET", f"/files/{stored.sha256}")
+    with pytest.raises(FetchFailed, match="certificate"):
+        ReadThroughCache(tmp_path / "cache", 1000).fetch(stored.sha256, stored.size, url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with ReadThroughCache(tmp_path / "cache", 1000).fetch(stored.sha256, stored.size, url) as lease:
+        assert lease.path.read_bytes() == b"over TLS"
 
 
 def test_a_cache_needs_a_bound(tmp_path: Path) -> None:

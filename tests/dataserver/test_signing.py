@@ -45,7 +45,14 @@ def test_no_part_of_a_link_can_be_changed_added_or_left_out() -> None:
         urlencode([(name, value + "0" if name == which else value) for name, value in pairs]) for which, _ in pairs
     ]
     left_out = [urlencode([pair for pair in pairs if pair[0] != which]) for which, _ in pairs]
-    added = [good + "&format=asdf", good + "&max_size=78", good + "&expires=9999", good + "&x=1", good + "&signature="]
+    added = [
+        good + "&format=asdf",
+        good + "&max_size=78",
+        good + "&expires=9999",
+        good + "&x=1",
+        good + "&signature=",
+        good + 20 * "&x=1",
+    ]
     for query in [*changed, *left_out, *added, ""]:
         with pytest.raises(NotAllowed):
             verify([KEY], "PUT", PATH, query, now=0)
