@@ -142,16 +142,16 @@ def _add_companions(asked: Sequence[tuple[Piece, Input]], context: Context) -> N
             for product in beside.get(reference.made_by_job or 0, [])
             if product.kind in entry.kinds and product.pk != reference.pk
         ]
-        product = found[0] if len(found) == 1 else None
-        if product is not None:
-            piece.inputs.setdefault(entry.role, []).append(product)
-        reason = f"made together with {reference.name}" if product else "only where you name one"
+        only = found[0] if len(found) == 1 else None
+        if only is not None:
+            piece.inputs.setdefault(entry.role, []).append(only)
+        reason = f"made together with {reference.name}" if only else "only where you name one"
         piece.calibrations.append(
             PlannedCalibration(
                 role=entry.role,
                 kind=" or ".join(entry.kinds),
-                product=product.pk if product else None,
-                name=product.name if product else "",
+                product=only.pk if only else None,
+                name=only.name if only else "",
                 reason=reason,
             )
         )
