@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from awclient.client import Json, Portal
-from awclient.errors import ClientError, Lost
+from awclient.errors import ClientError, Lost, NotAllowed
 from awclient.following import describe, fraction
-from awclient.night_frames import FrameSet, inputs_for, missing_kinds
+from awclient.night_frames import FrameSet, inputs_for, missing_kinds, nearest_calibrations
+from awclient.night_order import steps
 from awclient.selection import primary_inputs
 from awclient.submitting import PendingSubmission
 from awclient.terminal import Progress
@@ -41,10 +42,16 @@ class NightReport:
         return [both[number] for number in sorted(both)]
 
 
+@dataclass(frozen=True)
+class _Step:
+    place: int
+    recipe: Json
+
+
 @dataclass
 class _OpenRun:
     frames: FrameSet
-    recipe: Json
+    step: _Step
     number: int
 
 
@@ -66,30 +73,29 @@ class Night:
         self._unit = unit or None
         self._progress = progress
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._recipes = portal.recipes()
+        self._steps = [_Step(place, recipe) for place, recipe in enumerate(steps(portal.recipes()))]
         self._open: list[_OpenRun] = []
-        self._finished: set[str] = set()
 
     def reduce(self) -> NightReport:
         """Run all that the night allows; return when it has ended."""
         self._await_earlier_runs()
-        waiting = list(self._recipes)
+        waiting = list(self._steps)
         while waiting or self._open:
-            for recipe in [recipe for recipe in waiting if self._is_ready(recipe, waiting)]:
-                waiting.remove(recipe)
+            for step in [step for step in waiting if self._is_ready(step, waiting)]:
+                waiting.remove(step)
+                # What is not possible yet may be at the recipe's second turn: only the last one tells.
+                is_last = not any(later.recipe["name"] == step.recipe["name"] for later in waiting)
                 for frames in self._sets:
-                    self._start(recipe, frames)
+                    self._start(step, frames, tell=is_last)
             self._look_after_runs()
             self._keep_to_time()
         return self.report
 
-    def _is_ready(self, recipe: Json, waiting: Sequence[Json]) -> bool:
-        """Return whether the recipes before it that make what it takes have all ended."""
-        takes = {kind for entry in recipe["inputs"] for kind in entry["kinds"]}
-        place = self._recipes.index(recipe)
-        makers = [earlier for earlier in self._recipes[:place] if takes & set(earlier["outputs"])]
-        busy = {run.recipe["name"] for run in self._open}
-        return not any(maker in waiting or maker["name"] in busy for maker in makers)
+    def _is_ready(self, step: _Step, waiting: Sequence[_Step]) -> bool:
+        """Return whether the steps before it that make what it takes (or what it makes itself) have all ended."""
+        kinds = {kind for entry in step.recipe["inputs"] for kind in entry["kinds"]} | set(step.recipe["outputs"])
+        unfinished = [*waiting, *(run.step for run in self._open)]
+        return not any(earlier.place < step.place and kinds & set(earlier.recipe["outputs"]) for earlier in unfinished)
 
     def _await_earlier_runs(self) -> None:
         """Wait for what an earlier start of this command has left running: it is not to be made twice."""
@@ -106,27 +112,34 @@ class Night:
 
     # ------------------------------------------------------------------------------------------------- one recipe
 
-    def _start(self, recipe: Json, frames: FrameSet) -> None:
+    def _start(self, step: _Step, frames: FrameSet, *, tell: bool) -> None:
+        recipe = step.recipe
         candidates = inputs_for(recipe, frames)
-        if not candidates:
+        if not candidates and tell:
             self._cannot(recipe, frames, frames.title, f"there is no {missing_kinds(recipe)}")
-            return
-        made_before = self._products_of(recipe, frames)
+        made_before = self._products_of(recipe, frames) if candidates else []
         for chosen in candidates:
             inputs = {role: [product["id"] for product in products] for role, products in chosen.items()}
+            named = nearest_calibrations(recipe, chosen, frames)
             try:
-                plan = self._portal.plan(self._submission(recipe, frames, inputs))
-                self._submit_what_is_missing(recipe, frames, plan, made_before)
-            except Lost:
+                plan = self._portal.plan(self._submission(recipe, frames, {**inputs, **named}))
+                wanted = self._missing(recipe, frames, plan, made_before, tell=tell)
+                if wanted:
+                    self._submit(step, frames, self._submission(recipe, frames, {**wanted, **named}))
+            except (Lost, NotAllowed):
                 raise
             except ClientError as problem:
                 self._cannot(recipe, frames, frames.title, _told(problem))
 
-    def _submit_what_is_missing(self, recipe: Json, frames: FrameSet, plan: Plan, made_before: Sequence[Json]) -> None:
+    def _missing(
+        self, recipe: Json, frames: FrameSet, plan: Plan, made_before: Sequence[Json], *, tell: bool
+    ) -> dict[str, list[int]]:
+        """Return the primary inputs of those planned jobs that can run and have not."""
         wanted: dict[str, list[int]] = {}
         for job in plan.jobs:
             if job.problem:
-                self._cannot(recipe, frames, job.label, job.problem)
+                if tell:
+                    self._cannot(recipe, frames, job.label, job.problem)
                 continue
             there = [product for product in made_before if _is_made_by(product, recipe, plan, job)]
             if {product["kind"] for product in there} >= set(recipe["outputs"]):
@@ -137,13 +150,14 @@ class Night:
                 continue
             for role, numbers in job.inputs.items():
                 wanted[role] = sorted({*wanted.get(role, []), *numbers})
-        if not wanted:
-            return
-        pending = PendingSubmission(self._portal, self._submission(recipe, frames, wanted))
+        return wanted
+
+    def _submit(self, step: _Step, frames: FrameSet, submission: Submission) -> None:
+        pending = PendingSubmission(self._portal, submission)
         status = pending.send()
         pending.settle()
         self.report.runs.append(status.id)
-        self._open.append(_OpenRun(frames, recipe, status.id))
+        self._open.append(_OpenRun(frames, step, status.id))
         self._progress.show(f"run {status.id} {status.recipe}", 0.0, describe(status))
 
     def _submission(self, recipe: Json, frames: FrameSet, inputs: dict[str, list[int]]) -> Submission:

@@ -86,6 +86,36 @@ def inputs_for(recipe: Json, frames: FrameSet) -> list[dict[str, list[Json]]]:
     return _by_temperature(chosen)
 
 
+def nearest_calibrations(recipe: Json, chosen: dict[str, list[Json]], frames: FrameSet) -> dict[str, list[int]]:
+    """Return, by role, the set's own calibrations nearest in temperature, where it has several of one kind for a chip.
+
+    The archive takes the newest of those that serve; a night with two set-points has made both a moment ago.
+    """
+    known = [t for products in chosen.values() for product in products if (t := _temperature(product)) is not None]
+    if not known:
+        return {}
+    wanted = sum(known) / len(known)
+    named: dict[str, list[int]] = {}
+    for entry in recipe["inputs"]:
+        if entry["primary"] or set(entry["kinds"]) & set(recipe["outputs"]):
+            continue
+        of_part: dict[tuple[str, ...], list[Json]] = defaultdict(list)
+        for product in frames.products:
+            if product["kind"] in entry["kinds"] and product["valid_from"]:
+                of_part[product["kind"], product["chip"], product["filter"], product["readout_mode"]].append(product)
+        if any(len(rivals) > 1 for rivals in of_part.values()):
+            named[entry["role"]] = [_nearest(rivals, wanted)["id"] for rivals in of_part.values()]
+    return named
+
+
+def _nearest(rivals: Sequence[Json], temperature: float) -> Json:
+    def distance(product: Json) -> tuple[float, int]:
+        own = _temperature(product)
+        return (1e9 if own is None else abs(own - temperature)), -int(product["id"])
+
+    return min(rivals, key=distance)
+
+
 def missing_kinds(recipe: Json) -> str:
     """Return which kinds a recipe would have needed."""
     return " or ".join(sorted({kind for entry in primary_inputs(recipe) for kind in entry["kinds"]}))

@@ -1,0 +1,65 @@
+"""In which order a night's recipes run, read from what they take and make.
+
+An input binds the recipe to those that make it: most where the recipe cannot do without, less where it would be
+preferred, least where it may be used. What cannot all be had (a pixel map that is made from the flat that would use it)
+is given up weakest first. A recipe that takes one of several kinds is run as soon as one of them can be there, and once
+more when the others are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from awclient.client import Json
+
+_REQUIRED, _PREFERRED, _USED = 3, 2, 1
+
+
+def steps(recipes: Sequence[Json]) -> list[Json]:
+    """Return the recipes in the order in which a night runs them; one may come twice."""
+    waiting = list(recipes)
+    ordered: list[Json] = []
+    again: list[Json] = []
+    while waiting:
+        chosen = _next(waiting, recipes)
+        waiting.remove(chosen)
+        ordered.append(chosen)
+        if _makers_waiting(chosen, waiting, _REQUIRED):
+            again.append(chosen)  # an alternative was taken: what it could work on is not all there yet
+        for recipe in list(again):
+            if recipe is not chosen and not _makers_waiting(recipe, waiting, _REQUIRED):
+                again.remove(recipe)
+                ordered.append(recipe)
+    return ordered
+
+
+def _next(waiting: Sequence[Json], recipes: Sequence[Json]) -> Json:
+    """Return the recipe that gives up least by being run now; of equals the portal's first."""
+    return min(
+        waiting,
+        key=lambda recipe: (
+            _is_blocked(recipe, waiting),
+            len(_makers_waiting(recipe, waiting, _PREFERRED)),
+            len(_makers_waiting(recipe, waiting, _USED)),
+            len(_makers_waiting(recipe, waiting, _REQUIRED)),
+            recipes.index(recipe),
+        ),
+    )
+
+
+def _is_blocked(recipe: Json, waiting: Sequence[Json]) -> bool:
+    """Return whether some input that it needs can come from nowhere but from recipes that have not run."""
+    to_come = {kind for other in waiting if other is not recipe for kind in other["outputs"]}
+    return any(set(entry["kinds"]) <= to_come for entry in recipe["inputs"] if _strength(entry) == _REQUIRED)
+
+
+def _makers_waiting(recipe: Json, waiting: Sequence[Json], strength: int) -> list[Json]:
+    """Return the recipes that have not run and make an input of that strength."""
+    kinds = {kind for entry in recipe["inputs"] if _strength(entry) == strength for kind in entry["kinds"]}
+    return [other for other in waiting if other is not recipe and kinds & set(other["outputs"])]
+
+
+def _strength(entry: Json) -> int:
+    if entry["primary"] or entry["minimum"]:
+        return _REQUIRED
+    return _PREFERRED if entry["preferred"] else _USED
