@@ -79,8 +79,7 @@ def make_preview(frame: FrameFile, pixel_scale: float | None = None, extension: 
     facts.unit = (hdu.values.get("BUNIT", "") if hdu else "")[:20]
     colours = _colour(small, facts)
     picture = Image.fromarray(np.ascontiguousarray(colours[::-1]))
-    thumb = picture.copy()
-    thumb.thumbnail((THUMB_PIXELS, THUMB_PIXELS), Image.Resampling.BOX)
+    thumb = _thumb(picture, only_mask=small.sample.size == 0)
     if min(picture.size) >= 200:
         _annotate(picture, matrix, facts.pixel_scale, small.factor)
     return Preview(_png(picture), _png(thumb), facts)
@@ -135,6 +134,19 @@ def _colour(small: SmallFrame, facts: Facts) -> NDArray[np.uint8]:
             weight = 0.75 if small.sample.size else 1.0
             colours[hit] = (colours[hit] * (1 - weight) + tint * weight).astype(np.uint8)
     return colours
+
+
+def _thumb(picture: Image.Image, only_mask: bool) -> Image.Image:
+    """Return the small picture; of a mask the brightest of each block, or single pixels would vanish in the mean."""
+    if only_mask:
+        factor = max(1, -(-max(picture.size) // THUMB_PIXELS))
+        array = np.asarray(picture)
+        rows, columns = array.shape[0] // factor, array.shape[1] // factor
+        blocks = array[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, 3)
+        return Image.fromarray(np.ascontiguousarray(blocks.max(axis=(1, 3))))
+    thumb = picture.copy()
+    thumb.thumbnail((THUMB_PIXELS, THUMB_PIXELS), Image.Resampling.BOX)
+    return thumb
 
 
 def _sky_matrix(hdu: Hdu) -> tuple[float, float, float, float] | None:

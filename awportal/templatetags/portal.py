@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from archive.context import context_of
-from archive.models import Privilege, Validity
+from archive.models import Privilege, Product, Validity
 from recipes.kinds import KINDS
 
 register = template.Library()
@@ -143,6 +143,23 @@ def kind_words(name: str) -> str:
     """Return what a kind of product is, in a sentence."""
     kind = KINDS.get(name)
     return kind.description if kind else ""
+
+
+@register.filter
+def split_words(split_by: tuple[str, ...]) -> str:
+    """Return along what a recipe is split, without what goes without saying."""
+    words = [{"product": "frame"}.get(name, name) for name in split_by if name not in {"instrument", "readout_mode"}]
+    return " × ".join(words) or "instrument"
+
+
+@register.filter
+def headline(product: Product) -> tuple[str, str] | None:
+    """Return the number that a product without a picture is about, with its unit."""
+    for name, unit in (("read_noise", "adu"), ("gain", "e⁻/adu"), ("zeropoint", "mag")):
+        value = product.attributes.get(name)
+        if isinstance(value, int | float):
+            return f"{value:.4g}", unit
+    return None
 
 
 @register.filter

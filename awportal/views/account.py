@@ -108,9 +108,11 @@ def change_context(request: HttpRequest) -> HttpResponse:
 def _page(request: HttpRequest, status: int = 200, **more: object) -> HttpResponse:
     profile = Profile.objects.filter(user=request.user).first()
     start = {"project": profile.project, "privilege": profile.privilege} if profile else {}
+    password_form = PasswordChangeForm(request.user)
+    password_form.fields["old_password"].widget.attrs.pop("autofocus", None)  # it is not the first thing on this page
     context = {
         "tokens": ApiToken.objects.filter(user=request.user, revoked__isnull=True).order_by("-created"),
-        "password_form": PasswordChangeForm(request.user),
+        "password_form": password_form,
         "token_form": TokenForm(),
         "context_form": ContextForm(initial=start, user=request.user),
         "profile": profile,
