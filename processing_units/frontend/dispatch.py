@@ -41,6 +41,7 @@ def queue_name(unit: ProcessingUnit) -> str:
 
 def send_hints(unit: ProcessingUnit) -> int:
     """Top the unit's queue up; return how many hints were sent, 0 where none are needed or the broker is away."""
+    reach("dispatch.begun")
     written = list(Outbox.objects.filter(unit=unit).values_list("pk", flat=True))
     waiting = Job.objects.filter(unit=unit, state=JobState.QUEUED).count()
     sent = _top_up(unit, waiting) if waiting else 0
