@@ -25,6 +25,7 @@ from recipes.recipe import Bounds, Input, Recipe, Unit
 
 HEALPIX_ORDER = 29  # the deepest of 64-bit indices (HATS and MOC use it too); coarser cells are its leading bits
 WIDE = 5  # pixels: masked areas wider than this are left out, what is narrower is filled from its neighbours
+LINE_RATIO = 20  # length over width from which saturated pixels are a line of the detector, not a star and its bleeding
 BRIGHT = 50.0  # signal to noise of stars that tell how large a star is
 STAR_LIMIT = 1.18  # half-light radii in units of the stars' where a source is as likely a star as a galaxy
 STAR_WIDTH = 0.04  # of that limit, at high signal to noise
@@ -149,12 +150,13 @@ def _numbers(name: str, text: str, count: int | None = None) -> list[float]:
 def _prepared(frame: Frame, weight: Frame | None) -> tuple[FloatArray, NDArray[np.bool_], NDArray[np.bool_]]:
     """Return the pixels with narrow defects filled, where the mask says anything, and what stays left out.
 
-    Saturated pixels stay in: a bright star with a hole would be found as a ring of pieces. A source that a cosmic ray or
-    a hot pixel hits would be found in two, so these are filled from their neighbours; IMAFLAGS_ISO tells of them.
+    Saturated pixels stay in, unless they are lines of the detector: a bright star with a hole would be found as a ring
+    of pieces. A source that a cosmic ray or a hot pixel hits would be found in two, so these are filled from their
+    neighbours; IMAFLAGS_ISO tells of them.
     """
     mask = frame.mask
     unfit = mask != 0
-    bad = (mask & ~np.uint16(SATURATED)) != 0
+    bad = ((mask & ~np.uint16(SATURATED)) != 0) | _saturated_lines((mask & np.uint16(SATURATED)) != 0)
     if weight is not None:
         without = (weight.data <= 0) & ~unfit
         bad |= without
@@ -167,6 +169,17 @@ def _prepared(frame: Frame, weight: Frame | None) -> tuple[FloatArray, NDArray[n
         # Wide areas must not flow into the narrow ones beside them, so both are bad while filling.
         data[narrow] = filled(data, bad, rounds=WIDE)[narrow]
     return np.ascontiguousarray(data, dtype=np.float32), unfit, wide
+
+
+def _saturated_lines(saturated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the saturated pixels that form thin lines: bad columns and rows, not stars."""
+    lines = np.zeros(saturated.shape, dtype=bool)
+    labels, _ = ndimage.label(saturated, np.ones((3, 3), dtype=bool))
+    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        if max(height, width) > LINE_RATIO * min(height, width):
+            lines[rows, columns] |= labels[rows, columns] == number
+    return lines
 
 
 def _detection_image(

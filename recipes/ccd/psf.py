@@ -13,7 +13,9 @@ from recipes.frame import FloatArray
 Floats = NDArray[np.float64]
 
 DETECTION = 8.0  # sigma of a star's pixels
+BRIGHT = 20.0  # sigma of the peak of stars whose size is well measured
 LEAST_STARS = 3
+ENOUGH_STARS = 8
 MOST_STARS = 80
 LOCUS = 0.15  # stars have half-light radii within this fraction of their mode
 
@@ -54,12 +56,13 @@ def measure_psf(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) -
 
     pixels = np.ascontiguousarray(signal, dtype=np.float32)
     found, _ = extract(pixels, DETECTION, noise=noise, bad=bad, minimum_area=5)
-    found = found[(found["flag"] == 0) & (found["a"] < 1.6 * found["b"]) & _isolated(found["x"], found["y"])]
+    found = found[(found["flag"] == 0) & _isolated(found["x"], found["y"]) & _whole(found, bad)]
     if len(found) < LEAST_STARS:
         return None
+    found = found[_round(found) & _bright(found, noise)]
     reach = np.full(len(found), 12.0) + 3 * found["a"]
     radius, flag = sep.flux_radius(pixels, found["x"], found["y"], reach, 0.5, mask=bad, subpix=5)
-    keep = (flag == 0) & (radius > 0.5) & _whole(found, bad)
+    keep = ((flag & ~sep.APER_HASMASKED) == 0) & (radius > 0.5)
     found, radius = found[keep], radius[keep]
     if len(found) < LEAST_STARS:
         return None
@@ -84,6 +87,20 @@ def _isolated(x: Floats, y: Floats, distance: float = 14.0) -> NDArray[np.bool_]
         return np.ones(len(x), dtype=bool)
     nearest, _ = cKDTree(np.column_stack([x, y])).query(np.column_stack([x, y]), k=2)
     return np.asarray(nearest[:, 1] > distance)
+
+
+def _round(found: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Return which sources are as round as most: not galaxies on edge, nor what is left of trails."""
+    elongation = found["a"] / np.maximum(found["b"], 1e-3)
+    usual = float(np.median(elongation[np.argsort(found["flux"])[len(found) // 2 :]]))
+    return np.asarray(elongation < 1.25 * max(usual, 1.3))
+
+
+def _bright(found: NDArray[np.void], noise: FloatArray) -> NDArray[np.bool_]:
+    """Return which sources stand well above the noise; all of them where these are few."""
+    height = found["peak"] / noise[found["ypeak"], found["xpeak"]]
+    bright = height > BRIGHT
+    return bright if bright.sum() >= ENOUGH_STARS else np.ones(len(found), dtype=bool)
 
 
 def _whole(found: NDArray[np.void], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ traced in the pixels themselves. Columns and rows of the detector are not trails
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -93,10 +94,20 @@ def _binned(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_], side:
     known = cells[np.isfinite(cells)]
     if known.size == 0:
         return np.asarray(cells)
+    cells = _without_stripes(np.asarray(cells))
+    known = cells[np.isfinite(cells)]
     centre = float(np.median(known))
     width_now = robust_noise(known, centre)
     cells = np.clip((cells - centre) / max(width_now, 1e-9), -CLIP, CLIP)
     return np.asarray(cells - np.nanmean(cells))
+
+
+def _without_stripes(cells: Floats) -> Floats:
+    """Take the medians of columns, then of rows, from the cells: the detector's own lines."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a column without a good cell
+        cells = cells - np.nanmedian(cells, axis=0, keepdims=True)
+        return np.asarray(cells - np.nanmedian(cells, axis=1, keepdims=True))
 
 
 def _strongest_line(cells: Floats) -> tuple[float, float, float]:
@@ -112,7 +123,7 @@ def _strongest_line(cells: Floats) -> tuple[float, float, float]:
     significance = np.full((len(angles), 2 * reach), np.nan)
     shortest = SHORTEST * min(height, width)
     for index, angle in enumerate(angles):
-        if min(angle % (np.pi / 2), np.pi / 2 - angle % (np.pi / 2)) < AXIS_ANGLE:
+        if _along_axis(angle):
             continue
         line = np.rint(x * np.cos(angle) + y * np.sin(angle)).astype(np.intp) + reach
         number = np.bincount(line, minlength=2 * reach)[: 2 * reach]
@@ -127,6 +138,12 @@ def _strongest_line(cells: Floats) -> tuple[float, float, float]:
     best = int(np.nanargmax(significance))
     row, column = divmod(best, 2 * reach)
     return float(angles[row]), float(column - reach), float(significance[row, column])
+
+
+def _along_axis(angle: float) -> bool:
+    """Whether a line runs along a row or a column."""
+    from_axis = angle % (np.pi / 2)
+    return bool(min(from_axis, np.pi / 2 - from_axis) < AXIS_ANGLE)
 
 
 def _forget(cells: Floats, angle: float, distance: float, reach: float) -> None:
@@ -161,6 +178,8 @@ def _traced(
     # x cos + y sin - slope (-x sin + y cos) = distance + offset, brought back to the normal form
     a, b = np.cos(angle) + slope * np.sin(angle), np.sin(angle) - slope * np.cos(angle)
     length = float(np.hypot(a, b))
+    if _along_axis(np.arctan2(b, a)):
+        return None
     return Trail(float(np.arctan2(b, a)), (distance + offset) / length, half_width, significance)
 
 
