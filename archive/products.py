@@ -81,12 +81,12 @@ def register_all(
         raise InvalidProduct("a product needs a creator: the context is a visitor's")
     nights = _nights_of(staged, inputs)
     products = [_product(item, context, made_by, nights) for item in staged]
-    insert_all(Product, products)
     measurements = [
-        _measurement(product, entry)
+        measurement
         for product, item in zip(products, staged, strict=True)
-        for entry in item.measurements
+        for measurement in _measurements(product, item.measurements)
     ]
+    insert_all(Product, products)
     lineage = [
         Lineage(product=product, source_id=used.product, role=used.role, ordinal=used.ordinal)
         for product in products
@@ -214,6 +214,15 @@ def _checked(item: Staged) -> ProductKind:
     if item.size < 0 or not 0 <= item.quality_flags < 2**31:
         raise InvalidProduct(f"{item.name}: its size and quality flags must be whole numbers from 0")
     return kind
+
+
+def _measurements(product: Product, entries: Sequence[Mapping[str, Any]]) -> list[Measurement]:
+    measurements = [_measurement(product, entry) for entry in entries]
+    names = [measurement.name for measurement in measurements]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidProduct(f"{product.name}: {twice[0]} is measured twice")
+    return measurements
 
 
 def _measurement(product: Product, entry: Mapping[str, Any]) -> Measurement:
