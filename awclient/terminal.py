@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 # Control characters could move a terminal's cursor or more; the marks of direction could turn a text around.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_LINE_EVERY_SECONDS = 10.0
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
@@ -47,12 +49,12 @@ def out_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 
 class Progress:
-    """Bars on a terminal; elsewhere a line at each change of what is said."""
+    """Bars on a terminal; elsewhere a line now and then."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._bars: dict[str, Any] = {}
-        self._said: dict[str, str] = {}
+        self._said: dict[str, tuple[str, float]] = {}
         self._display: Any = None
 
     def __enter__(self) -> Self:
@@ -87,9 +89,16 @@ class Progress:
             if name not in self._bars:
                 self._bars[name] = self._display.add_task(name, total=1.0, said=said)
             self._display.update(self._bars[name], completed=fraction, said=said)
-        elif said and not self._quiet and self._said.get(name) != said:
-            self._said[name] = said
-            print(f"{name}: {said}", file=sys.stderr, flush=True)
+        elif said and not self._quiet:
+            self._show_line(name, fraction, said)
+
+    def _show_line(self, name: str, fraction: float, said: str) -> None:
+        """Write the beginning and the end, and what is between only now and then: it goes into a file."""
+        before, at = self._said.get(name, ("", 0.0))
+        if said == before or (before and fraction < 1 and time.monotonic() - at < _LINE_EVERY_SECONDS):
+            return
+        self._said[name] = said, time.monotonic()
+        print(f"{name}: {said}", file=sys.stderr, flush=True)
 
     def line(self, text: str) -> None:
         """Write a line above the bars."""
