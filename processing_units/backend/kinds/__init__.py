@@ -1,0 +1,1 @@
+"""The kinds of backend, one file each; a new kind is a new file."""
