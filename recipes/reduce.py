@@ -28,9 +28,9 @@ def reduce(
     raw_science: Frame,
     bias_frame: Frame | None = None,
     master_flat: Frame | None = None,
-    hot_pixels: Frame | None = None,
-    cold_pixels: Frame | None = None,
-    gain: GainLinearity | None = None,
+    hot_pixel_map: Frame | None = None,
+    cold_pixel_map: Frame | None = None,
+    gain_linearity: GainLinearity | None = None,
     read_noise: ReadNoise | None = None,
     dark_frame: Frame | None = None,
     *,
@@ -52,11 +52,11 @@ def reduce(
         Master bias made with the same overscan method [adu].
     master_flat : Frame, optional
         Flat field of the chip and filter, of mean 1.
-    hot_pixels : Frame, optional
+    hot_pixel_map : Frame, optional
         Map of pixels that glow.
-    cold_pixels : Frame, optional
+    cold_pixel_map : Frame, optional
         Map of pixels that do not answer to light as others do.
-    gain : GainLinearity, optional
+    gain_linearity : GainLinearity, optional
         Gain [electron/adu] and full well [adu]; without it the product stays in adu.
     read_noise : ReadNoise, optional
         Read noise [adu]; without it that of the bias or of the overscan is taken.
@@ -104,19 +104,19 @@ def reduce(
             f"{raw_science.name} has no overscan and no bias was given: its level cannot be known",
             hint="make a BiasFrame of this chip and readout mode first",
         )
-    for calibration, of_filter in ((master_flat, True), (hot_pixels, False), (cold_pixels, True)):
+    for calibration, of_filter in ((master_flat, True), (hot_pixel_map, False), (cold_pixel_map, True)):
         if calibration is not None:
             check_serves(calibration, raw_science, chip.shape, of_filter)
-    for value in (gain, read_noise):
+    for value in (gain_linearity, read_noise):
         if value is not None:
             check_serves(value, raw_science)
     report(0.05, "calibrating")
-    chip.saturation = saturation_of(raw_science, gain, saturation_fraction)
+    chip.saturation = saturation_of(raw_science, gain_linearity, saturation_fraction)
     made = subtract_levels(chip)
-    for pixel_map in (hot_pixels, cold_pixels):
+    for pixel_map in (hot_pixel_map, cold_pixel_map):
         if pixel_map is not None:
             made.mask |= pixel_map.mask
-    noise = noise_of(chip, made, bias_frame, gain, read_noise)
+    noise = noise_of(chip, made, bias_frame, gain_linearity, read_noise)
     apply_flat_and_gain(chip, made, noise, master_flat)
     if overscan_correction and not chip.has_overscan:
         made.without.append("overscan")
@@ -226,9 +226,9 @@ RECIPE = Recipe(
         Input("raw_science", ("RawScience",), minimum=1, maximum=1, primary=True),
         Input("bias_frame", ("BiasFrame",), minimum=0),
         Input("master_flat", ("MasterFlatFrame",), minimum=0),
-        Input("hot_pixels", ("HotPixelMap",), minimum=0),
-        Input("cold_pixels", ("ColdPixelMap",), minimum=0),
-        Input("gain", ("GainLinearity",), minimum=0),
+        Input("hot_pixel_map", ("HotPixelMap",), minimum=0),
+        Input("cold_pixel_map", ("ColdPixelMap",), minimum=0),
+        Input("gain_linearity", ("GainLinearity",), minimum=0),
         Input("read_noise", ("ReadNoise",), minimum=0),
         Input("dark_frame", ("DarkFrame",), minimum=0, preferred=False),
     ),
