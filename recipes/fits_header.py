@@ -88,9 +88,10 @@ def number(cards: Mapping[str, Any], keyword: str, default: float) -> float:
     if isinstance(value, bool):
         return default
     try:
-        return float(value)
+        found = float(value)
     except (TypeError, ValueError, OverflowError):
         return default
+    return found if math.isfinite(found) else default
 
 
 def data_size(cards: Cards) -> int:
