@@ -68,7 +68,7 @@ def keep_log(attempt: Attempt, offset: int, text: str) -> int:
         fresh = fresh[: max(0, MAXIMUM_LOG_BYTES - have)]
         if not fresh:
             return have
-        kept = fresh.decode(errors="replace").replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
+        kept = fresh.decode(errors="replace").replace("\x00", "?")  # PostgreSQL stores no NUL; one byte for one
         try:
             with transaction.atomic():
                 mine = Attempt.objects.filter(pk=attempt.pk, log_bytes=have)

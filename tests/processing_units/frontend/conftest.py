@@ -1,4 +1,4 @@
-"""What the tests of the frontend share: users, a unit, products in a real store, and a database that processes share."""
+"""What the tests of the frontend share: users, a unit, products in a real store, a database for many processes."""
 
 from __future__ import annotations
 
@@ -215,8 +215,9 @@ def expire(job: Job) -> None:
 
 
 @pytest.fixture
-def unit_client() -> Callable[..., Any]:
+def unit_client(settings: Any) -> Callable[..., Any]:
     """Return a function that posts a message to the unit's interface as a cluster manager does."""
+    settings.MIDDLEWARE = []  # as the unit's own server has it
     client = Client()
 
     def post(path: str, message: Any, key: str = UNIT_KEY) -> Any:

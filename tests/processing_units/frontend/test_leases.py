@@ -1,4 +1,4 @@
-"""R3, R4, R8: heartbeats renew, what is not renewed goes back to the queue, and a frontend that was away reaps nothing."""
+"""R3, R4, R8: heartbeats renew, what is not renewed is queued again, and a frontend that was away reaps nothing."""
 
 from __future__ import annotations
 

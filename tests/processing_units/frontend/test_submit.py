@@ -99,7 +99,7 @@ def test_a_wrong_kind_is_named(user: User, context: Context, unit: ProcessingUni
 
 def test_a_product_given_twice_is_refused(user: User, context: Context, unit: ProcessingUnit) -> None:
     ids = biases(user, 2)
-    with pytest.raises(UsageError, match="RawBias_1.fits was given twice as raw_bias"):
+    with pytest.raises(UsageError, match=r"RawBias_1\.fits was given twice as raw_bias"):
         submit(asked("ReadNoise", [*ids, ids[0]]), context)
 
 
