@@ -69,21 +69,22 @@ def _time(text: str) -> datetime.datetime:
 
 
 def inputs_for(recipe: Json, frames: FrameSet) -> list[dict[str, list[Json]]]:
-    """Return what the recipe could work on in this set, by role: a submission for each temperature.
+    """Return what the recipe could work on in this set, by role: a submission for each temperature of biases and darks.
 
     A role that takes several kinds gets, for each chip and filter as the recipe tells them apart, the first kind of its
     list of which there is enough.
     """
+    entries = primary_inputs(recipe)
+    if len(entries) == 1 and "product" not in recipe["split_by"]:
+        role = entries[0]["role"]
+        sets = _by_temperature(_first_kind_with_enough(recipe, entries[0], frames.products), entries[0]["minimum"])
+        return [{role: _at_most(recipe, entries[0], products)} for products in sets]
     chosen: dict[str, list[Json]] = {}
-    for entry in primary_inputs(recipe):
-        found = _first_kind_with_enough(recipe, entry, frames.products)
+    for entry in entries:
+        found = _at_most(recipe, entry, _first_kind_with_enough(recipe, entry, frames.products))
         if found:
             chosen[entry["role"]] = found
-    if not chosen:
-        return []
-    if "product" in recipe["split_by"]:
-        return [chosen]
-    return _by_temperature(chosen)
+    return [chosen] if chosen else []
 
 
 def nearest_calibrations(recipe: Json, chosen: dict[str, list[Json]], frames: FrameSet) -> dict[str, list[int]]:
@@ -128,20 +129,23 @@ def _first_kind_with_enough(recipe: Json, entry: Json, products: Sequence[Json])
             by_part[_part(recipe, product)].setdefault(kind, []).append(product)
     chosen: list[Json] = []
     for kinds in by_part.values():
-        enough = [members for members in kinds.values() if len(members) >= entry["minimum"]]
+        alternatives = list(kinds.values())
+        enough = [members for members in alternatives if len(members) >= entry["minimum"]]
         # Where there is not enough of any, the plan is asked all the same: it says what is missing.
-        members = enough[0] if enough else max(kinds.values(), key=len)
-        chosen += _at_most(recipe, entry, members)
+        chosen += enough[0] if enough else max(alternatives, key=len)
     return sorted(chosen, key=lambda product: int(product["id"]))
 
 
-def _at_most(recipe: Json, entry: Json, members: list[Json]) -> list[Json]:
-    """Return the members, or, where one job takes fewer, those made from most frames (the newest of equals)."""
+def _at_most(recipe: Json, entry: Json, products: Sequence[Json]) -> list[Json]:
+    """Return the products, or, where a job takes fewer, those made from most frames (the newest of equals)."""
     if entry["maximum"] is None or "product" in recipe["split_by"]:
-        return members
-    size = {product["id"]: sum(map(len, product["inputs"].values())) for product in members}
-    ranked = sorted(members, key=lambda product: (size[product["id"]], product["id"]), reverse=True)
-    return ranked[: entry["maximum"]]
+        return list(products)
+    size = {product["id"]: sum(map(len, product["inputs"].values())) for product in products}
+    by_part: dict[tuple[str, ...], list[Json]] = defaultdict(list)
+    for product in sorted(products, key=lambda product: (size[product["id"]], product["id"]), reverse=True):
+        by_part[_part(recipe, product)].append(product)
+    kept = [product for members in by_part.values() for product in members[: entry["maximum"]]]
+    return sorted(kept, key=lambda product: int(product["id"]))
 
 
 def _part(recipe: Json, product: Json) -> tuple[str, ...]:
@@ -149,35 +153,37 @@ def _part(recipe: Json, product: Json) -> tuple[str, ...]:
     return tuple(str(product.get(name, product["attributes"].get(name)) or "") for name in names)
 
 
-def _by_temperature(chosen: dict[str, list[Json]]) -> list[dict[str, list[Json]]]:
-    """Return the inputs apart by the detector's temperature; a slow drift over the night stays together."""
-    roles = [(role, product) for role, products in chosen.items() for product in products]
+def _by_temperature(products: Sequence[Json], minimum: int) -> list[list[Json]]:
+    """Return the products apart by the detector's temperature; a slow drift over the night stays together.
+
+    Only of frames without a filter: level and dark current change with temperature, a flat's shape does not. Where no
+    temperature has enough of them, all stay together: a bias of two temperatures is better than none.
+    """
+    if not products:
+        return []
+    if any(product["filter"] for product in products):
+        return [list(products)]
     known = sorted(
-        (pair for pair in roles if _temperature(pair[1]) is not None), key=lambda pair: _temperature(pair[1]) or 0.0
+        ((t, int(product["id"]), product) for product in products if (t := _temperature(product)) is not None),
+        key=lambda entry: entry[:2],
     )
-    groups: list[list[tuple[str, Json]]] = []
+    groups: list[list[Json]] = []
     before: float | None = None
-    for pair in known:
-        now = _temperature(pair[1]) or 0.0
+    for now, _, product in known:
         if before is None or now - before > TEMPERATURE_STEP:
             groups.append([])
-        groups[-1].append(pair)
+        groups[-1].append(product)
         before = now
-    unknown = [pair for pair in roles if _temperature(pair[1]) is None]
+    unknown = [product for product in products if _temperature(product) is None]
     if unknown and len(groups) == 1:
         groups[0] += unknown  # one temperature is known, and nothing speaks against it
     elif unknown:
         groups.append(unknown)
-    return [_by_role(group) for group in groups]
+    if all(len(group) < minimum for group in groups):
+        return [list(products)]
+    return [sorted(group, key=lambda product: int(product["id"])) for group in groups]
 
 
 def _temperature(product: Json) -> float | None:
     value = product["attributes"].get("temperature")
     return float(value) if isinstance(value, int | float) else None
-
-
-def _by_role(pairs: Iterable[tuple[str, Json]]) -> dict[str, list[Json]]:
-    roles: dict[str, list[Json]] = defaultdict(list)
-    for role, product in sorted(pairs, key=lambda pair: int(pair[1]["id"])):
-        roles[role].append(product)
-    return dict(roles)

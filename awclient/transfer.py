@@ -16,6 +16,8 @@ from awclient.errors import ClientError, Lost, UsageProblem, error_of_status
 
 _ENDINGS = {"fits": ".fits", "votable": ".vot", "asdf": ".asdf"}
 
+_FITS_ENDING = re.compile(r"\.(fits?|fts)(\.gz|\.fz)?$", re.IGNORECASE)
+
 Report = Callable[[int, int], None]
 
 
@@ -34,9 +36,9 @@ def safe_name(name: str) -> str:
 def file_name(product: Json, kind_of_file: str) -> str:
     """Return the name under which a product is kept in that format."""
     name = safe_name(str(product["name"]))
+    stem = _FITS_ENDING.sub("", name)
     if kind_of_file == "fits":
-        return name
-    stem = re.sub(r"\.fits?(\.gz|\.fz)?$", "", name, flags=re.IGNORECASE)
+        return name if stem != name else f"{name}.fits"
     return stem + _ENDINGS.get(kind_of_file, f".{safe_name(kind_of_file)}")
 
 

@@ -190,7 +190,7 @@ def download_product(request: HttpRequest, number: int, format: str = "fits") ->
         "GET",
         f"/files/{product.sha256}",
         lifetime=_LINK_SECONDS,
-        name=chosen.file_name(product.name),
+        name=chosen.file_name(_as_file(product.name)),
         format=chosen.name if converted else "",
     )
     return HttpResponseRedirect(address)
@@ -274,6 +274,12 @@ def _measured(measurements: Iterable[Any]) -> list[MeasuredValue]:
         )
         for entry in sorted(measurements, key=lambda entry: entry.pk)
     ]
+
+
+def _as_file(name: str) -> str:
+    """Return a product's name as that of the stored FITS file, whose ending it need not have."""
+    plain = name.lower().removesuffix(".gz").removesuffix(".fz")
+    return name if plain.endswith((".fits", ".fit", ".fts")) else f"{name}.fits"
 
 
 def _page(request: HttpRequest, number: int) -> str:
