@@ -12,7 +12,7 @@ from archive.queries import Family, Kin
 
 COLUMN, ROW, WIDTH, HEIGHT = 210, 54, 168, 40
 MAXIMUM_BOXES = 80
-_Key = tuple[str, int, str]
+_Key = tuple[str, tuple[int, ...]]
 
 
 @dataclass
@@ -47,8 +47,8 @@ class Graph:
 def lineage_graph(product: Product, up: Family, down: Family) -> Graph:
     """Return the graph, what it was made from on the left."""
     known = {**up.products, **down.products, product.pk: product}
-    steps = list(dict.fromkeys([*up.steps, *down.steps]))
-    boxes: dict[_Key, Box] = {("product", product.pk, ""): _box(product, 0, this=True)}
+    groups = _groups(up.steps, known)
+    boxes: dict[_Key, Box] = {("product", (product.pk,)): _box(product, 0, this=True)}
     lines: set[tuple[_Key, _Key]] = set()
     for family, sign in ((up, -1), (down, 1)):
         depths = _depths(family.steps, sign)
@@ -56,21 +56,26 @@ def lineage_graph(product: Product, up: Family, down: Family) -> Graph:
             other = step.source_id if sign < 0 else step.product_id
             if other not in known:
                 continue
-            key = _gather(step, other, known[other], sign)
+            together = groups.get((step.product_id, step.role), ()) if sign < 0 else ()
+            key: _Key = ("group", together) if len(together) > 1 else ("product", (other,))
             if key not in boxes:
                 boxes[key] = _box(known[other], sign * depths[other])
-            elif key[0] == "group":
-                boxes[key].level = min(boxes[key].level, sign * depths[other])
-            ends = (key, ("product", step.product_id, "")) if sign < 0 else (("product", step.source_id, ""), key)
-            lines.add(ends)
-    _count_groups(boxes, steps, known)
+                if len(together) > 1:
+                    boxes[key].title = f"{len(together)} × {known[other].kind}"
+                    boxes[key].link = reverse("product-inputs", args=[step.product_id, step.role])
+            near: _Key = ("product", (step.product_id if sign < 0 else step.source_id,))
+            lines.add((key, near) if sign < 0 else (near, key))
     return _placed(boxes, lines)
 
 
-def _gather(step: Kin, other: int, product: Product, sign: int) -> _Key:
-    if sign < 0 and product.kind.startswith("Raw"):
-        return ("group", step.product_id, step.role)
-    return ("product", other, "")
+def _groups(steps: list[Kin], known: dict[int, Product]) -> dict[tuple[int, str], tuple[int, ...]]:
+    """Return the raw frames that serve a product in one role; the same frames in two places are one box."""
+    members: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for step in steps:
+        source = known.get(step.source_id)
+        if source is not None and source.kind.startswith("Raw"):
+            members[step.product_id, step.role].append(step.source_id)
+    return {place: tuple(sorted(set(numbers))) for place, numbers in members.items()}
 
 
 def _depths(steps: list[Kin], sign: int) -> dict[int, int]:
@@ -91,17 +96,6 @@ def _depths(steps: list[Kin], sign: int) -> dict[int, int]:
 def _box(product: Product, level: int, this: bool = False) -> Box:
     where = " · ".join(part for part in (f"chip {product.chip}" if product.chip else "", product.filter_name) if part)
     return Box(product.kind, where, reverse("product", args=[product.pk]), level, this)
-
-
-def _count_groups(boxes: dict[_Key, Box], steps: list[Kin], known: dict[int, Product]) -> None:
-    members: dict[_Key, list[int]] = defaultdict(list)
-    for step in steps:
-        members["group", step.product_id, step.role].append(step.source_id)
-    for key, box in boxes.items():
-        numbers = members.get(key, [])
-        if key[0] == "group" and len(numbers) > 1:
-            box.title = f"{len(numbers)} × {known[numbers[0]].kind}"
-            box.link = reverse("product-inputs", args=[key[1], key[2]])
 
 
 def _placed(boxes: dict[_Key, Box], lines: set[tuple[_Key, _Key]]) -> Graph:

@@ -41,6 +41,15 @@ class BarPart:
 
 
 @dataclass
+class ChosenCalibrations:
+    """The products that serve a run in one role, and why they were chosen."""
+
+    role: str
+    reason: str
+    products: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
 class RunView:
     """A run as its page shows it."""
 
@@ -51,7 +60,7 @@ class RunView:
     products: list[Product] = field(default_factory=list)
     products_in_all: int = 0
     values: list[Measurement] = field(default_factory=list)
-    chosen: list[tuple[str, str, int | None, str]] = field(default_factory=list)
+    chosen: list[ChosenCalibrations] = field(default_factory=list)
     failed: list[Job] = field(default_factory=list)
     log: LogText | None = None
     log_job: Job | None = None
@@ -119,15 +128,19 @@ def _job_to_follow(run: Run) -> Job | None:
     return run.jobs.filter(started__isnull=False).order_by("-ended", "-ordinal").first()
 
 
-def _calibrations(run: Run) -> list[tuple[str, str, int | None, str]]:
-    """Return role, name, number and reason of the calibrations of the run's first jobs, each once."""
-    seen: dict[tuple[str, int | None], tuple[str, str, int | None, str]] = {}
+def _calibrations(run: Run) -> list[ChosenCalibrations]:
+    """Return the calibrations of the run's first jobs, those of one role that were chosen for one reason together."""
+    found: dict[tuple[str, str], ChosenCalibrations] = {}
     for choices in run.jobs.order_by("ordinal").values_list("choices_made", flat=True)[:JOBS_SHOWN]:
         for choice in choices or []:
-            number = choice.get("product")
-            entry = (str(choice.get("role", "")), str(choice.get("name", "")), number, str(choice.get("reason", "")))
-            seen.setdefault((entry[0], number), entry)
-    return sorted(seen.values(), key=lambda entry: entry[0])[:40]
+            role, reason = str(choice.get("role", "")), str(choice.get("reason", ""))
+            number, name = choice.get("product"), str(choice.get("name", ""))
+            if number is None:  # why there is none differs from job to job in its times only
+                reason = next((each.reason for (known, _), each in found.items() if known == role), reason)
+            group = found.setdefault((role, reason), ChosenCalibrations(role, reason))
+            if number is not None and (number, name) not in group.products:
+                group.products.append((number, name))
+    return sorted(found.values(), key=lambda group: group.role)[:30]
 
 
 @dataclass

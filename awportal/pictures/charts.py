@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 10.0, 34.0
+LEFT, RIGHT, TOP, BOTTOM = 72.0, 14.0, 26.0, 36.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Chart:
         return self.height - BOTTOM
 
     @property
+    def top(self) -> float:
+        """Where the plot begins."""
+        return TOP
+
+    @property
     def left(self) -> float:
         """Where the vertical axis lies."""
         return LEFT
@@ -90,7 +95,7 @@ def histogram_chart(counts: Sequence[int], edges: Sequence[float], unit: str, lo
     """Return the histogram of pixel values (logarithmic counts), with the picture's black and white marked."""
     if not counts or len(edges) != len(counts) + 1:
         return None
-    width, height = 480.0, 210.0
+    width, height = 680.0, 240.0
     x = _axis(edges[0], edges[-1], LEFT, width - RIGHT, 0.0)
     top = math.log10(max(counts) + 1) or 1.0
     y = _Axis(0.0, top, height - BOTTOM, TOP)
@@ -116,7 +121,7 @@ def trend_chart(
     good = [point for point in points if math.isfinite(point[0])]
     if len(good) < 2:
         return None
-    width, height = 480.0, 170.0
+    width, height = 680.0, 200.0
     limits = [limit for limit in (lower, upper) if limit is not None and math.isfinite(limit)]
     spread = [point[0] for point in good]
     near = [limit for limit in limits if _is_near(limit, spread)]
@@ -138,7 +143,7 @@ def curve_chart(xs: Sequence[float], ys: Sequence[float], x_label: str, y_label:
     pairs = [(x, y) for x, y in zip(xs, ys, strict=False) if math.isfinite(x) and math.isfinite(y)]
     if len(pairs) < 2:
         return None
-    width, height = 480.0, 240.0
+    width, height = 680.0, 260.0
     x_axis = _axis(min(x for x, _ in pairs), max(x for x, _ in pairs), LEFT, width - RIGHT, 0.04)
     y_axis = _axis(min(y for _, y in pairs), max(y for _, y in pairs), height - BOTTOM, TOP, 0.06)
     dots = [Dot(x_axis.place(x), y_axis.place(y), f"{x:g}, {y:g}") for x, y in pairs]

@@ -15,7 +15,7 @@ from awportal.pictures.preview import make_preview
 from awportal.pictures.source_map import draw_sources
 
 # Changes whenever the same frame would give another picture.
-VERSION = 2
+VERSION = 3
 Size = Literal["page", "thumb"]
 
 # Two at a time bound the portal's memory, however many people open a gallery.

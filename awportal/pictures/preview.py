@@ -106,12 +106,24 @@ def _measure(small: SmallFrame) -> Facts:
     low, high = (float(edge) for edge in np.percentile(sample, [0.1, 99.8]))
     if not high > low:
         low, high = low - 0.5, low + 0.5
-    counts, edges = np.histogram(sample, HISTOGRAM_BINS, (low, high))
+    counts, edges = np.histogram(sample, _edges(sample, low, high))
     facts.histogram, facts.edges = [int(count) for count in counts], [float(edge) for edge in edges]
     facts.median, facts.mean = float(np.median(sample)), float(np.mean(sample, dtype=np.float64))
     facts.stdev = float(np.std(sample, dtype=np.float64))
     facts.minimum, facts.maximum = float(sample.min()), float(sample.max())
     return facts
+
+
+def _edges(sample: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:
+    """Return the histogram's edges; where values come in steps (counts, means of few counts) bins are whole steps."""
+    width = (high - low) / HISTOGRAM_BINS
+    values = np.unique(sample[(sample >= low) & (sample <= high)][:20_000])
+    if 2 < values.size < 4000:
+        step = float(np.median(np.diff(values)))
+        width = max(1, round(width / step)) * step
+        low -= step / 2
+    bins = max(2, math.ceil((high - low) / width))
+    return np.linspace(low, low + bins * width, bins + 1)
 
 
 def _colour(small: SmallFrame, facts: Facts) -> NDArray[np.uint8]:
@@ -182,7 +194,7 @@ def _scale_of(matrix: tuple[float, float, float, float] | None) -> float | None:
 
 def _annotate(picture: Image.Image, matrix: Any, pixel_scale: float | None, factor: int) -> None:
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=max(13, picture.width // 64))
+    font = ImageFont.load_default(size=max(14, max(picture.size) // 48))
     if matrix is not None:
         _compass(draw, font, picture.size, matrix)
     if pixel_scale and pixel_scale > 0:

@@ -31,7 +31,9 @@ class ContextForm(forms.Form):
 
     project = forms.ModelChoiceField(Project.objects.none(), required=False, empty_label="none")
     privilege = forms.TypedChoiceField(
-        coerce=int, choices=[(level.value, level.label) for level in Privilege if level <= Privilege.ALL_USERS]
+        coerce=int,
+        label="Results are seen by",
+        choices=[(level.value, level.label) for level in Privilege if level <= Privilege.ALL_USERS],
     )
 
     def __init__(self, *args: object, user: object, **kwargs: object) -> None:

@@ -24,7 +24,7 @@ _RUNS, _PRODUCTS = 6, 12
 def home(request: HttpRequest) -> HttpResponse:
     """Show my runs, the units' states and the last products; to visitors what is public."""
     products = visible(context_of(request.user))
-    made = [kind.name for kind in KINDS.values() if not kind.is_raw]
+    made = [kind.name for kind in KINDS.values() if not kind.is_raw and kind.name != "WeightFrame"]
     last = products.filter(kind__in=made).defer("parameters").order_by("-pk")[:_PRODUCTS]
     answer: dict[str, object] = {"last": with_pictures(list(last)), "has_products": products.exists()}
     if not request.user.is_authenticated:

@@ -19,6 +19,7 @@ from awportal.stored_files import content_of, download_url, picture_of
 from dataserver.formats import formats_for
 from processing_units.frontend.models import Job
 from processing_units.frontend.permissions import visible_runs
+from recipes.catalogue import all_recipes
 
 _LARGEST_NUMBER = 2**63 - 1
 _SHOWN_ATTRIBUTES = 60
@@ -38,6 +39,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "trends": trends(found, context),
         "formats": formats_for(content_of(found)),
         "job": job,
+        "used_by": _recipes_that_take(found.kind),
         "up": up,
         "down": down,
         "graph": lineage_graph(found, up, down) if up.steps or down.steps else None,
@@ -104,6 +106,13 @@ def judge(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404("there is no such verdict")
     Product.objects.filter(pk=found.pk).update(is_valid=int(text))
     return redirect("product", found.pk)
+
+
+def _recipes_that_take(kind: str) -> list[str]:
+    """Return the recipes whose primary input can be of this kind."""
+    return [
+        recipe.name for recipe in all_recipes().values() if any(kind in entry.kinds for entry in recipe.primary_inputs)
+    ][:3]
 
 
 def _find(request: HttpRequest, pk: int) -> Product:
