@@ -132,7 +132,7 @@ def _first_kind_with_enough(recipe: Json, entry: Json, products: Sequence[Json])
         alternatives = list(kinds.values())
         enough = [members for members in alternatives if len(members) >= entry["minimum"]]
         # Where there is not enough of any, the plan is asked all the same: it says what is missing.
-        chosen += enough[0] if enough else max(alternatives, key=len)
+        chosen += enough[0] if enough else sorted(alternatives, key=len)[-1]
     return sorted(chosen, key=lambda product: int(product["id"]))
 
 

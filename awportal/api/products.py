@@ -143,6 +143,12 @@ def list_products(
     """List the products that the filters describe and that you may see, newest observation first."""
     if not 0 <= offset <= _LARGEST_ID or not 1 <= limit <= _LARGEST_PAGE:
         raise Refusal(400, f"offset counts from 0, limit from 1 to {_LARGEST_PAGE}", field="limit")
+    unknown = sorted(set(request.GET) - set(ProductFilters.model_fields) - {"offset", "limit"})
+    if unknown:
+        names = ", ".join(ProductFilters.model_fields)
+        raise Refusal(
+            400, f"there is no filter {unknown[0][:40]!r}", hint=f"the filters are: {names}", field=unknown[0][:40]
+        )
     found = select(context_of_request(request), Selection.parse(filters.model_dump()))
     count = found.count()
     items = describe_all(request, found[offset : offset + limit])

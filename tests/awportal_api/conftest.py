@@ -15,13 +15,13 @@ from awportal.tokens import make_token
 @pytest.fixture
 def anna(db: None) -> User:
     """A user."""
-    return User.objects.create_user("anna", password="a long sentence indeed")
+    return User.objects.create(username="anna")
 
 
 @pytest.fixture
 def ben(db: None) -> User:
     """Another user."""
-    return User.objects.create_user("ben", password="a long sentence indeed")
+    return User.objects.create(username="ben")
 
 
 class TokenClient(Client):
