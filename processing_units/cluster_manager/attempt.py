@@ -24,7 +24,7 @@ from processing_units.cluster_manager.frontend_client import (
 from processing_units.cluster_manager.heartbeat import LOG_BYTES_A_JOB, ActiveAttempts, Heartbeats
 from processing_units.cluster_manager.job_log import JobLog
 from processing_units.cluster_manager.outcome import Outcome, last_progress, read_outcome
-from processing_units.cluster_manager.scratch import Scratch, note_process, remove_tree
+from processing_units.cluster_manager.scratch import Scratch, make_directory, note_process, remove_tree
 from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.stage_in import NodeCache, stage_in
 from processing_units.cluster_manager.stage_out import stage_out
@@ -64,7 +64,7 @@ class Attempt:
         self.spec = spec
         self.key = (spec.job, spec.attempt)
         self._node = node
-        self._directory = node.scratch.new(spec.job, spec.attempt)
+        self._directory = node.scratch.place(spec.job, spec.attempt)
         self.log = JobLog(self._directory / "log")
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -123,6 +123,7 @@ class Attempt:
         began = time.monotonic()
         with ExitStack() as leases:
             try:
+                make_directory(self._directory)
                 job_file = stage_in(self.spec, self._directory, self._node.cache, leases, self._pause)
             except OSError as error:
                 raise fault_of_os_error(error, FaultKind.STAGE_IN, "bringing the job's inputs") from error

@@ -43,12 +43,9 @@ class Scratch:
         self._lock = _take_lock(unnamed)
         unnamed.rename(self.path)
 
-    def new(self, job: int, attempt: int) -> Path:
-        """Make a directory for an attempt."""
-        directory = self.path / f"{job}-{attempt}-{secrets.token_hex(4)}"
-        for folder in (directory, directory / "inputs", directory / "outputs", directory / "tmp"):
-            folder.mkdir(mode=0o700)
-        return directory
+    def place(self, job: int, attempt: int) -> Path:
+        """Choose the directory of an attempt, which is not there yet and never was."""
+        return self.path / f"{job}-{attempt}-{secrets.token_hex(4)}"
 
     def free_bytes(self) -> int:
         """Return the room that is left."""
@@ -60,6 +57,12 @@ class Scratch:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory of an attempt."""
+    for folder in (directory, directory / "inputs", directory / "outputs", directory / "tmp"):
+        folder.mkdir(mode=0o700)
 
 
 def note_process(directory: Path, pid: int) -> None:
@@ -99,11 +102,12 @@ def remove_tree(directory: Path) -> None:
             log.debug("could not remove %s", path)
 
     for number in range(_REMOVE_TRIES):
-        if number:
-            time.sleep(0.05 * number)
-        shutil.rmtree(directory, onerror=make_writable)
         if not directory.exists():
             return
+        time.sleep(0.05 * number)
+        shutil.rmtree(directory, onerror=make_writable)
+    if not directory.exists():
+        return
     log.warning("could not remove %s; it is tried again at the next start", directory)
 
 

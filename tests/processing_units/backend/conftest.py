@@ -62,7 +62,7 @@ def start_backend(tmp_path: Path, unit: FakeUnit, fake_python: Path) -> Iterator
         with log.open("wb") as stream:
             process = subprocess.Popen(command, cwd=TREE, stdout=stream, stderr=stream)
         backends.append(BackendProcess(process, log, state))
-        eventually(lambda: len(unit.ups) >= before + up, 20, "the cluster managers are up")
+        eventually(lambda: len(unit.ups) >= before + up, 60, "the cluster managers are up")
         return backends[-1]
 
     yield start

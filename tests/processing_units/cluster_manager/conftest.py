@@ -92,7 +92,8 @@ class Worker:
 
     def leftovers(self) -> list[Path]:
         """Files of jobs that are still there."""
-        return [path for path in self.scratch.rglob("*") if path.is_file() and path.name != "lock"]
+        walk = os.walk(self.scratch)  # unlike rglob it does not mind what vanishes meanwhile
+        return [Path(folder, name) for folder, _, names in walk for name in names if name != "lock"]
 
     def wait(self, seconds: float = 15) -> int:
         return self.process.wait(seconds)
@@ -155,17 +156,22 @@ def worker_starter(root: Path, unit: FakeUnit, python: Path, key_file: Path) -> 
     workers: list[Worker] = []
 
     def start(
-        *arguments: str, slots: int = 2, scratch: Path | None = None, up: bool = True, **environment: str
+        *arguments: str,
+        slots: int = 2,
+        scratch: Path | None = None,
+        up: bool = True,
+        before: tuple[str, ...] = (),
+        **environment: str,
     ) -> Worker:
         scratch = scratch or root / "scratch"
         log = root / f"worker{len(workers)}.log"
         command = [sys.executable, "-m", "processing_units.cluster_manager", unit.url, "--key-file", str(key_file)]
         command += ["--slots", str(slots), "--scratch", str(scratch), "--cache", str(root / "cache")]
         command += ["--cache-bytes", "100M", "--minimum-free", "1M", "--python", str(python), "--node", "test-node"]
-        before = len(unit.ups)
+        known = len(unit.ups)
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [*command, *arguments],
+                [*before, *command, *arguments],
                 cwd=TREE,
                 env={**os.environ, **environment},
                 stdout=stream,
@@ -175,7 +181,7 @@ def worker_starter(root: Path, unit: FakeUnit, python: Path, key_file: Path) -> 
         worker = Worker(process, scratch, log)
         workers.append(worker)
         if up:
-            eventually(lambda: len(unit.ups) > before and " up as " in worker.said, 20, "the cluster manager is up")
+            eventually(lambda: len(unit.ups) > known and " up as " in worker.said, 60, "the cluster manager is up")
         return worker
 
     yield start
@@ -213,7 +219,7 @@ def shared_worker(
 def done() -> Callable[..., FakeJob]:
     """Wait for the end of a job."""
 
-    def wait(job: FakeJob, state: str = "done", seconds: float = 15.0) -> FakeJob:
+    def wait(job: FakeJob, state: str = "done", seconds: float = 30.0) -> FakeJob:
         eventually(
             lambda: job.state == state, seconds, lambda: f"job {job.number} {state}: it is {job.state} {job.failures}"
         )

@@ -45,7 +45,7 @@ DATA_KEY = b"k" * 32
 NOT_COUNTED = {FaultKind.NODE_LOST, FaultKind.PREEMPTED}
 
 
-def eventually(condition: Callable[[], object], seconds: float = 15.0, what: object = "") -> None:
+def eventually(condition: Callable[[], object], seconds: float = 30.0, what: object = "") -> None:
     """Wait until a condition holds."""
     until = time.monotonic() + seconds
     while not condition():

@@ -6,13 +6,19 @@ import pytest
 from fake_unit import gone
 from psutil import Process
 
-from processing_units.cluster_manager.scratch import Scratch, note_process
+from processing_units.cluster_manager.scratch import Scratch, make_directory, note_process
+
+
+def new_directory(scratch):
+    directory = scratch.place(7, 1)
+    make_directory(directory)
+    return directory
 
 
 def test_a_dead_ones_processes_and_files_are_cleaned_up_and_a_living_ones_are_not(tmp_path):
     dead, living = Scratch(tmp_path, "dead"), Scratch(tmp_path, "living")
     sleeps = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2)]
-    directories = [scratch.new(7, 1) for scratch in (dead, living)]
+    directories = [new_directory(scratch) for scratch in (dead, living)]
     for directory, sleep in zip(directories, sleeps, strict=True):
         note_process(directory, sleep.pid)
     dead._lock.close()  # what the kernel does when a process dies
@@ -40,7 +46,7 @@ def test_nothing_else_in_the_directory_is_touched(tmp_path):
 
 def test_no_two_attempts_share_a_directory(tmp_path):
     scratch = Scratch(tmp_path, "mine")
-    first, second = scratch.new(1, 1), scratch.new(1, 1)
+    first, second = new_directory(scratch), new_directory(scratch)
     assert first != second
     assert sorted(path.name for path in first.iterdir()) == ["inputs", "outputs", "tmp"]
     scratch.remove()
@@ -48,7 +54,7 @@ def test_no_two_attempts_share_a_directory(tmp_path):
 
 def test_what_a_job_made_unreadable_is_removed_too(tmp_path):
     scratch = Scratch(tmp_path, "mine")
-    directory = scratch.new(1, 1)
+    directory = new_directory(scratch)
     closed = directory / "closed"
     closed.mkdir()
     (closed / "file").touch()
@@ -61,7 +67,7 @@ def test_what_a_job_made_unreadable_is_removed_too(tmp_path):
 def test_a_process_that_is_not_ours_is_never_noted_as_group_to_kill(tmp_path, pid):
     """A noted process counts only with the time of its start, so that a number used anew is left alone."""
     dead = Scratch(tmp_path, "dead")
-    directory = dead.new(1, 1)
+    directory = new_directory(dead)
     (directory / "process.json").write_text(f'{{"pid": {pid}, "created": 1.0}}')
     dead._lock.close()
     Scratch(tmp_path, "next").remove()
