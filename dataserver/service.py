@@ -22,7 +22,6 @@ import re
 import shutil
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -35,9 +34,10 @@ from werkzeug.wrappers import Request, Response
 
 from dataserver.authority import Authority, KeyAuthority, UpstreamAuthority
 from dataserver.cache import ReadThroughCache
+from dataserver.convert import converted
 from dataserver.digests import Readable, checked_sha256
 from dataserver.errors import BadRequest, DataServerError, NotAllowed, NotStored, TooLarge
-from dataserver.formats import converted, media_type_of
+from dataserver.formats import media_type_of
 from dataserver.ranges import BLOCK_BYTES, file_response
 from dataserver.signing import Grant
 from dataserver.store import Store
@@ -50,7 +50,6 @@ _PROMOTE_BODY_BYTES = 1 << 20
 _STALLED_SECONDS = 120
 _REST_BYTES = 256 << 20
 _REST_SECONDS = 10.0
-_CONVERSIONS = threading.BoundedSemaphore(2)  # each may take some hundred MiB
 _log = logging.getLogger(__name__)
 _ROUTES = [
     (re.compile(r"/health"), "health", ("GET", "HEAD")),
@@ -194,8 +193,7 @@ class Service:
         etag = sha256
         if grant.format:
             try:
-                with _CONVERSIONS:
-                    file, etag = converted(file, grant.format), f"{sha256}-{grant.format}"
+                file, etag = converted(file, grant.format), f"{sha256}-{grant.format}"
             finally:
                 done()
             done = _nothing

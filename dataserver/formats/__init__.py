@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO
-
-from dataserver.errors import WrongFormat, full_disk_reported
 
 _SUFFIXES = {
     ".fits": "application/fits",
@@ -72,38 +69,6 @@ def formats() -> dict[str, Format]:
 def formats_for(content: str) -> list[Format]:
     """Return the formats that a product of this content can be downloaded in, the stored one first."""
     return [format for format in formats().values() if content in format.contents]
-
-
-def converted(file: BinaryIO, name: str) -> BinaryIO:
-    """Return a stored FITS file in another format, as a temporary file that is gone when it is closed.
-
-    Parameters
-    ----------
-    file : file
-        The stored file, open; it is closed here unless it is what is returned.
-    name : str
-        Name of the format.
-
-    Raises
-    ------
-    WrongFormat
-        There is no such format, or this file cannot be given in it.
-    """
-    format = formats().get(name)
-    if format is None:
-        file.close()
-        raise WrongFormat(f"there is no format {name!r}", hint=f"the formats are: {', '.join(formats())}")
-    if format.write is None:
-        return file
-    output = tempfile.TemporaryFile(prefix="awportal-")  # noqa: SIM115 - the caller closes it
-    try:
-        with file, full_disk_reported(tempfile.gettempdir()):
-            format.write(file, output)
-        output.seek(0)
-    except BaseException:
-        output.close()
-        raise
-    return output
 
 
 def media_type_of(name: str, format: str = "") -> str:

@@ -17,8 +17,10 @@ from astropy.io.votable import parse_single_table
 from astropy.table import Table
 from astropy.wcs import WCS
 
+from dataserver import convert
+from dataserver.convert import converted
 from dataserver.errors import WrongFormat
-from dataserver.formats import converted, formats, formats_for, media_type_of
+from dataserver.formats import formats, formats_for, media_type_of
 
 from .conftest import Server, request
 
@@ -85,8 +87,10 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_as(path: Path, name: str, folder: Path) -> Path:
     target = folder / formats()[name].file_name(path.name)
-    with converted(path.open("rb"), name) as output, target.open("wb") as file:
-        shutil.copyfileobj(output, file)
+    write = formats()[name].write
+    assert write is not None
+    with path.open("rb") as source, target.open("wb") as output:
+        write(source, output)
     return target
 
 
@@ -163,7 +167,7 @@ def test_a_frame_becomes_arrays_with_a_wcs_in_asdf(frame: Path, tmp_path: Path) 
 
 def test_a_frame_has_no_votable(frame: Path) -> None:
     with pytest.raises(WrongFormat, match="holds no table"):
-        converted(frame.open("rb"), "votable")
+        converted(frame.open("rb"), "votable")  # in a process of its own, which tells the reason
 
 
 def test_packed_raw_frames_become_asdf(frame: Path, tmp_path: Path) -> None:
@@ -188,7 +192,7 @@ def test_a_header_that_lies_is_told_before_data_are_read(claim: dict[str, int], 
     path.write_bytes(gzip.compress(data) if packed else data)
     for name in ("asdf", "votable"):
         with pytest.raises(WrongFormat):
-            converted(path.open("rb"), name)
+            write_as(path, name, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
@@ -198,7 +202,7 @@ def test_what_is_not_fits_is_told(data: bytes, tmp_path: Path) -> None:
     path.write_bytes(data)
     for name in ("asdf", "votable"):
         with pytest.raises(WrongFormat, match="FITS"):
-            converted(path.open("rb"), name)
+            write_as(path, name, tmp_path)
 
 
 def test_the_server_converts(server: Server, source_list: Path, tmp_path: Path) -> None:
@@ -211,6 +215,24 @@ def test_the_server_converts(server: Server, source_list: Path, tmp_path: Path) 
     assert (part.status, part.body) == (206, answer.body[100:200])
     unsuited = request(server.url("GET", path, format="jpeg"))
     assert (unsuited.status, b"the formats are: fits, asdf, votable" in unsuited.body) == (400, True)
+
+
+def test_a_conversion_that_never_ends_is_ended(frame: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "WALL_SECONDS", 0.05)  # shorter than Python's start
+    with pytest.raises(WrongFormat, match="took more than"):
+        converted(frame.open("rb"), "asdf")
+
+
+def test_a_converter_that_crashes_takes_nothing_with_it(frame: Path, tmp_path: Path) -> None:
+    # A compressed image that claims tiles it has not got makes the library wander.
+    path = tmp_path / "crash.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.ones((64, 64), "i2"))]).writeto(path)
+    data = bytearray(path.read_bytes())
+    where = data.index(b"ZNAXIS1 =")
+    data[where + 10 : where + 30] = b"%20d" % 400_000_000
+    path.write_bytes(data)
+    with pytest.raises(WrongFormat):
+        converted(path.open("rb"), "asdf")
 
 
 @pytest.mark.real_frames
