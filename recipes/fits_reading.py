@@ -13,7 +13,7 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,6 +92,12 @@ class FitsFile:
         self.file = file
         self.hdus = hdus
         self.name = name
+        self.unpacked: list[IO[bytes]] = []
+
+    def close(self) -> None:
+        """Close what was unpacked from it."""
+        for file in self.unpacked:
+            file.close()
 
     def extension(self, name: str) -> HduInfo | None:
         """Return the unit of that EXTNAME, or None."""
@@ -128,9 +134,11 @@ def open_fits(path: Path, name: str, scratch: Path | None = None) -> Iterator[Fi
         if file.read(2) == b"\x1f\x8b":
             with tempfile.TemporaryFile(dir=scratch) as unpacked:
                 _unpack(path, unpacked, name)
-                yield _scan(unpacked, name)
+                with closing(_scan(unpacked, name)) as fits:
+                    yield fits
         else:
-            yield _scan(file, name)
+            with closing(_scan(file, name)) as fits:
+                yield fits
 
 
 def read_raw_frame(fits: FitsFile, attributes: FrameAttributes, scratch: Path | None = None, kind: str = "") -> Frame:
@@ -299,7 +307,8 @@ class UnpackedPlane:
         from astropy.io import fits as astropy_fits
 
         self._shape = shape
-        self._file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # lives as long as the frame
+        self._file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # closed with the FITS file
+        fits.unpacked.append(self._file)
         rows = max(1, _PIECE // (4 * shape[1]), int(number(hdu.cards, "ZTILE2", 1)))
         fits.file.seek(0)
         try:

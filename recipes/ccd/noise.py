@@ -29,7 +29,12 @@ def pair_noise(
 def estimated_read_noise(chips: Sequence[RawChip]) -> dict[str, float]:
     """Return the read noise of each amplifier from the first pair of frames, for want of a measured one."""
     first, second = chips[0].whole(), chips[1].whole()
-    return {region.amplifier: pair_noise(first[region.slices], second[region.slices])[0] for region in chips[0].regions}
+    found = {}
+    for region in chips[0].regions:
+        noise = pair_noise(first[region.slices], second[region.slices])[0]
+        # The overscan's own noise came in with its subtraction.
+        found[region.amplifier] = noise / float(np.sqrt(1 + chips[0].overscan_noise(region)))
+    return found
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ def photon_transfer(
         if level_one <= 0 or level_two <= 0:
             continue
         ratio = level_one / level_two
-        difference = clipped_statistics(one - np.float32(ratio) * two, threshold, iterations)
+        scaled = _without_slope(one - np.float32(ratio) * two, usable, threshold, iterations)
+        difference = clipped_statistics(scaled, threshold, iterations)
         variance = difference.stdev**2
         number = difference.count
         sums += number * np.array([level_one, level_one * (1 + ratio), variance, 1 + ratio**2])
@@ -86,6 +92,22 @@ def photon_transfer(
         return None
     level, signal, variance, factor = (float(value) for value in sums / count)
     return Transfer(level, signal, variance, factor, count)
+
+
+def _without_slope(
+    difference: FloatArray, usable: NDArray[np.bool_], threshold: float, iterations: int
+) -> NDArray[np.float64]:
+    """Return the difference of a window's usable pixels less the plane fitted to it: a twilight sky slopes."""
+    statistics = clipped_statistics(difference, threshold, iterations)
+    near = np.abs(difference - statistics.median) <= threshold * max(statistics.stdev, 1e-6)
+    rows, columns = np.nonzero(usable)
+    plane = np.column_stack([np.ones(len(rows)), rows - rows.mean(), columns - columns.mean()])
+    chosen = plane[near]
+    normal = chosen.T @ chosen
+    if np.linalg.cond(normal) > 1e8:
+        return difference.astype(np.float64)
+    slopes = np.linalg.solve(normal, chosen.T @ difference[near].astype(np.float64))
+    return np.asarray(difference - plane @ slopes)
 
 
 def read_noise_of(chip: RawChip, given: Mapping[str, float] | float) -> FloatArray | float:
