@@ -1,4 +1,4 @@
-"""Products are found by what is known of them, seen by those who may, and downloaded by a link that is good for one file."""
+"""Products are found by what is known of them, seen by those who may, and downloaded by a link for one file."""
 
 from __future__ import annotations
 
