@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from recipes.ccd.completeness import Completeness, estimate_completeness
 from recipes.ccd.cosmic_rays import filled
@@ -154,6 +153,8 @@ def _prepared(frame: Frame, weight: Frame | None) -> tuple[FloatArray, NDArray[n
     of pieces. A source that a cosmic ray or a hot pixel hits would be found in two, so these are filled from their
     neighbours; IMAFLAGS_ISO tells of them.
     """
+    from scipy import ndimage
+
     mask = frame.mask
     unfit = mask != 0
     bad = ((mask & ~np.uint16(SATURATED)) != 0) | _saturated_lines((mask & np.uint16(SATURATED)) != 0)
@@ -173,6 +174,8 @@ def _prepared(frame: Frame, weight: Frame | None) -> tuple[FloatArray, NDArray[n
 
 def _saturated_lines(saturated: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the saturated pixels that form thin lines: bad columns and rows, not stars."""
+    from scipy import ndimage
+
     lines = np.zeros(saturated.shape, dtype=bool)
     labels, _ = ndimage.label(saturated, np.ones((3, 3), dtype=bool))
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
@@ -192,6 +195,8 @@ def _detection_image(
 
 def _measured_here(found: NDArray[Any], segmentation: NDArray[np.int32], signal: FloatArray) -> NDArray[Any]:
     """Return the sources of a detection frame with isophotal flux and peak as this frame has them (dual mode)."""
+    from scipy import ndimage
+
     index = np.arange(1, len(found) + 1)
     here = found.copy()
     here["flux"] = ndimage.sum_labels(signal, segmentation, index)

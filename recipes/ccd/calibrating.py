@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.debias import DebiasedChip
@@ -97,6 +96,8 @@ def subtract_levels(chip: DebiasedChip) -> Calibrated:
 
 def _grow_saturated(mask: MaskArray) -> None:
     """Mark the neighbours of saturated pixels, in place: charge that ran over has filled them in part."""
+    from scipy import ndimage
+
     saturated = (mask & np.uint16(SATURATED)) != 0
     if saturated.any():
         mask[ndimage.binary_dilation(saturated, np.ones((3, 3), dtype=bool))] |= np.uint16(SATURATED)

@@ -7,7 +7,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import convolve2d
 
 from recipes.ccd.psf import PointSpread
 
@@ -49,6 +48,8 @@ def estimate_completeness(
     Completeness
         Crowding and masked pixels are not in it.
     """
+    from scipy.signal import convolve2d
+
     weights = kernel / kernel.sum()
     deciding = []
     y, x = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]

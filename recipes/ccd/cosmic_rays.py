@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from recipes.ccd.psf import PointSpread
 from recipes.frame import FloatArray
@@ -76,6 +75,8 @@ def find_cosmic_rays(
     hits, cleaned = np.asarray(padded_hits, dtype=bool)[inside] & ~bad, padded_cleaned[inside]
     if not hits.any():
         return hits
+    from scipy import ndimage
+
     # What the noise would be without the hit: its own light is taken out of the variance.
     excess = np.where(hits, data - cleaned, 0.0)
     noise = np.sqrt(np.maximum(variance - np.maximum(excess, 0.0) * _poisson_slope(data, variance, bad), 0.0) + 1e-12)
