@@ -30,7 +30,7 @@ class Answer:
 def request(url: str, method: str = "GET", body: object = None, headers: dict[str, str] | None = None) -> Answer:
     """Make one request on a connection of its own."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     try:
         connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
         response = connection.getresponse()
@@ -84,7 +84,7 @@ def start(key_file: Path) -> Iterator[Callable[..., Server]]:
     yield begin
     for process in started:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -194,6 +195,32 @@ def test_collect_spares_what_is_promoted_while_it_looks(store: Store) -> None:
     assert store.has(stored.sha256)
 
 
+def test_writers_a_scrub_and_a_collection_do_not_disturb_each_other(store: Store) -> None:
+    contents = [os.urandom(50_000) for _ in range(4)]
+    wanted = [digest(content) for content in contents]
+
+    def work(number: int) -> None:
+        for turn in range(5):
+            content = contents[(number + turn) % 4]
+            if number % 2:
+                store.put(io.BytesIO(content))
+            else:
+                store.stage(f"{number}.{turn}", "a.fits", io.BytesIO(content))
+                store.promote(f"{number}.{turn}", [digest(content)])
+                store.drop(f"{number}.{turn}")
+            assert store.path(digest(content)).read_bytes() == content
+
+    with ThreadPoolExecutor(10) as pool:
+        jobs = [pool.submit(work, number) for number in range(8)]
+        keeper = [pool.submit(store.scrub), pool.submit(store.collect, wanted)]
+        for job in jobs:
+            job.result()
+        assert keeper[0].result().damaged == []
+    assert sorted(file.sha256 for file in store.listing()) == sorted(wanted)
+    assert store.scrub().damaged == []
+    assert left_over(store) == []
+
+
 def test_kill_in_the_middle_of_an_upload_leaves_nothing_visible(start: Callable[..., Server], tmp_path: Path) -> None:
     data = os.urandom(4_000_000)
     server = start(tmp_path / "killed")
@@ -201,7 +228,7 @@ def test_kill_in_the_middle_of_an_upload_leaves_nothing_visible(start: Callable[
     with socket.create_connection((parts.hostname, parts.port)) as connection:
         head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
         connection.sendall(head.encode() + data[:3_000_000])
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while not left_over(server.store) and time.monotonic() < until:
             time.sleep(0.01)
         workers = subprocess.run(
@@ -240,7 +267,7 @@ def test_a_full_disk_is_told_and_work_resumes_when_there_is_room(start: Callable
         server.store.collect([], older_than=-10)
         assert request(server.url("PUT", f"/files/{digest(large)}"), "PUT", large).status == 201
         server.process.terminate()
-        server.process.wait(20)
+        server.process.wait(60)
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=True)
 
