@@ -67,8 +67,11 @@ def _gain(header: Header, camera: Camera) -> float | None:
 
 
 def _read_noise(header: Header, camera: Camera, gain: float | None) -> float | None:
-    value = _positive(find_number(header, *camera.keywords_for("nominal_read_noise")))
-    if value is None or camera.read_noise_unit == "adu":
+    keywords = camera.keywords_for("nominal_read_noise")
+    value = _positive(find_number(header, *keywords))
+    found = header.find(*keywords)
+    in_adu = bool(found and re.search(r"^\W*(adu|dn|counts?)\b", found[1].comment, re.IGNORECASE))
+    if value is None or in_adu or camera.read_noise_unit == "adu":
         return value
     return round(value / gain, 4) if gain else None
 

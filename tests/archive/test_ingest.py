@@ -1,6 +1,7 @@
 """Raw files come in: understood, stored as they are, once; or refused with a reason that tells what to do."""
 
 import gzip
+import hashlib
 import io
 import tracemalloc
 from collections.abc import Callable
@@ -222,3 +223,14 @@ def test_names_are_made_safe(name: str, safe: str) -> None:
 def test_which_files_of_a_folder_are_tried() -> None:
     assert list(filter(looks_like_fits, ("a.FIT.gz", "b.fits", "c.fits.fz", "d.fts", "e.txt", "f.fits.txt"))) == [
         "a.FIT.gz", "b.fits", "c.fits.fz", "d.fts"]  # fmt: skip
+
+
+def test_the_same_file_from_two_sides_at_once_is_there_once(
+    raw_file: RawFile, context: Context, store: Store, make_product: Callable[..., Product]
+) -> None:
+    path = raw_file()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    # The other side has inserted it after this side has looked.
+    make_product(kind="RawScience", identity=f"raw {context.user.pk}: {sha256} 1")
+    assert ingest_file(path, "frame.fits", context, store).state == "already_there"
+    assert Product.objects.count() == 1

@@ -257,6 +257,18 @@ def test_readout_modes(cards: dict[str, Any], mode: str) -> None:
     assert attributes(cards)["readout_mode"] == mode
 
 
+@pytest.mark.parametrize(
+    ("cards", "comment", "noise"),
+    [
+        ({"RDNOISE": 6.0, "EGAIN": 1.5}, "electrons", 4.0),
+        ({"RDNOISE": 6.0}, "", None),
+        ({"RDNOISE": 6.0}, "[adu] nominal", 6.0),
+    ],
+)
+def test_read_noise_is_nominal_in_adu(cards: dict[str, Any], comment: str, noise: float | None) -> None:
+    assert attributes(cards, RDNOISE=comment).get("nominal_read_noise") == noise
+
+
 def test_numbers_that_are_texts_and_values_that_cannot_be() -> None:
     found = attributes({"EXPTIME": "30.0 s", "CCD-TEMP": "163.15", "AIRMASS": "13.37", "SATURATE": "56000"})
     assert (found["exposure_time"], found["temperature"], found["saturation"]) == (30, -110, 56000)

@@ -1,0 +1,42 @@
+"""The simulated observatory's own night goes in as its README says."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from archive.context import Context
+from archive.ingest import ingest_many
+from archive.models import Product
+from dataserver.store import Store
+from observatory.night import observe
+from observatory.plan import Plan
+
+
+@pytest.mark.parametrize("overscan", [32, 0])
+def test_a_simulated_night(tmp_path: Path, context: Context, store: Store, overscan: int) -> None:
+    plan = Plan(
+        chips=2, columns=64, rows=64, filters=("r",), biases=1, darks=1, dome_flats=1, twilight_flats=1, science=1,
+        transfer_times=(), overscan=overscan, prescan=overscan // 4,
+    )  # fmt: skip
+    files = observe(tmp_path / "night", plan)
+    outcomes = list(ingest_many([(path, path.name) for path in files], context, store))
+    assert {outcome.state for outcome in outcomes} == {"ingested"}
+    assert not any(outcome.notes for outcome in outcomes)
+    frames = list(Product.objects.order_by("date_obs", "chip"))
+    assert Counter(frame.kind for frame in frames) == dict.fromkeys(
+        ("RawBias", "RawDark", "RawDomeFlat", "RawTwilightFlat", "RawScience"), 2
+    )
+    assert {frame.chip for frame in frames} == {"ccd1", "ccd2"}
+    assert {(frame.instrument, frame.readout_mode, frame.night.isoformat()) for frame in frames} == {
+        ("simcam", "default", "2026-03-14")}  # fmt: skip
+    expected = {"nominal_gain": 1.5, "nominal_read_noise": 4.0, "saturation": 56000.0, "pixel_scale": 0.5}
+    if overscan:
+        expected |= {"data_section": "[9:72,1:64]", "prescan_x": "[1:8,1:64]", "overscan_x": "[73:104,1:64]"}
+    for frame in frames:
+        assert {name: frame.attributes.get(name) for name in expected} == expected
+        assert ("overscan_x" in frame.attributes) == bool(overscan)
+        assert (frame.filter_name == "r") == (frame.kind not in {"RawBias", "RawDark"})
+    science = next(frame for frame in frames if frame.kind == "RawScience")
+    assert (science.object_name, science.exposure_time) == ("SIMFIELD-1", 120.0)
+    assert science.healpix is not None
