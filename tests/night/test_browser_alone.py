@@ -1,0 +1,82 @@
+"""The same night by the browser alone and by `awrecipe` alone gives the same bytes in the science arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from playwright.sync_api import Page, expect
+
+from tests.night.installation import Installation
+
+pytestmark = [pytest.mark.processes, pytest.mark.browser, pytest.mark.timeout(900)]
+
+# In the order in which `awrecipe night` makes them.
+RECIPES = ["ReadNoise", "Bias", "Dark", "Gain", "HotPixels", "DomeFlat", "ColdPixels", "TwilightFlat", "MasterFlat",
+           "Reduce", "SourceList"]  # fmt: skip
+SECONDS = 1000.0
+
+
+def log_in(page: Page, installation: Installation) -> None:
+    page.goto(f"{installation.url}/login/")
+    page.get_by_label("Username").fill("astronomer")
+    page.get_by_label("Password").fill(installation.password)
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("link", name="Recipes").first).to_be_visible()
+
+
+def bring(page: Page, installation: Installation, night: Path) -> None:
+    page.goto(f"{installation.url}/archive/upload/")
+    files = sorted(night.glob("*.fits"))
+    page.get_by_label("Files").set_input_files(files)
+    page.get_by_role("button", name="Bring them in").click()
+    expect(page.locator("#outcomes")).to_contain_text(files[-1].name, timeout=120 * SECONDS)
+
+
+def run(page: Page, installation: Installation, recipe: str) -> None:
+    """Choose all frames of the night, look at the check, submit, and wait on the run's page until it is done."""
+    page.goto(f"{installation.url}/recipes/{recipe}/run/")
+    for box in page.locator("input[name^=all-]").all():
+        box.check()
+    page.get_by_role("button", name=re.compile("^Check")).click()
+    page.get_by_role("button", name=re.compile(r"^Submit \d+ jobs?")).click()
+    page.wait_for_url(re.compile(r"/runs/\d+/"))
+    # The page lives: no reload here.
+    expect(page.locator("h1 .pill")).to_have_text(re.compile("done|failed|cancelled"), timeout=180 * SECONDS)
+    expect(page.locator("h1 .pill")).to_contain_text("done")
+
+
+def science_arrays(installation: Installation, directory: Path) -> dict[str, str]:
+    """Return the sha256 of the arrays of every product that a recipe made, by its name and extension."""
+    made = [product for product in installation.products() if not product["kind"].startswith("Raw")]
+    installation.awrecipe("get", ",".join(str(product["id"]) for product in made), "-o", str(directory))
+    digests = {}
+    for path in sorted(directory.iterdir()):
+        with fits.open(path) as hdus:
+            for hdu in hdus:
+                if hdu.data is not None:
+                    digests[f"{path.name}[{hdu.name}]"] = hashlib.sha256(hdu.data.tobytes()).hexdigest()
+    return digests
+
+
+def test_the_browser_and_the_command_line_make_the_same_bytes(
+    page: Page, installation: Installation, small_night: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    log_in(page, installation)
+    bring(page, installation, small_night)
+    for recipe in RECIPES:
+        run(page, installation, recipe)
+    by_browser = science_arrays(installation, tmp_path / "browser")
+
+    other = Installation(tmp_path_factory.mktemp("other") / "home")
+    other.start()
+    try:
+        other.awrecipe("night", str(small_night))
+        by_command = science_arrays(other, tmp_path / "command")
+    finally:
+        other.stop()
+    assert by_browser == by_command
+    assert len(by_browser) > 60  # 48 products, most of several arrays
