@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import textwrap
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 _FORMATS = {"b": "L", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u1": "B"}
+_LONGEST_PART = 40
 _STANDARD_CARDS = (
     ("INSTRUME", "instrument", "instrument"),
     ("CHIP", "chip", "chip"),
@@ -69,7 +71,7 @@ def attributes_to_store(product: Product) -> dict[str, Any]:
     stored = attributes.model_dump(mode="json", exclude_none=True)
     if not KINDS[product.kind].per_filter:
         stored.pop("filter", None)
-    return {name: value for name, value in stored.items() if value not in ("", [], {})}
+    return {name: value for name, value in stored.items() if value not in ("", [], {}) and not _is_not_finite(value)}
 
 
 def product_name(product: Product) -> str:
@@ -78,7 +80,8 @@ def product_name(product: Product) -> str:
     filter_name = attributes.filter if KINDS[product.kind].per_filter else None
     date = re.sub(r"\D", "", (attributes.date_obs or attributes.night or ""))[:14]
     parts = (product.kind, attributes.instrument, attributes.chip, filter_name or "", date)
-    return "_".join(safe for part in parts if (safe := re.sub(r"[^A-Za-z0-9.+-]+", "-", part).strip("-."))) or "product"
+    safe = [re.sub(r"[^A-Za-z0-9.+-]+", "-", part).strip("-.")[:_LONGEST_PART] for part in parts]
+    return "_".join(part for part in safe if part)
 
 
 def write_product(
@@ -136,7 +139,7 @@ def _primary_header(
         header[f"INAM{number:04d}"] = _printable(entry.name)
         header[f"ISHA{number:04d}"] = entry.sha256  # too long for a comment
     for measurement in measurements:
-        header[f"HIERARCH AW QC {measurement.name}"] = _short(measurement.value)
+        header[f"HIERARCH AW QC {_keyword(measurement.name)}"] = _short(measurement.value)
     header["QFLAGS"] = (flags, "quality flags, 0 = no problem")
     header["WITHOUT"] = ", ".join(made_without)
     for line in _history(product, measurements, flags, made_without, origin):
@@ -191,7 +194,7 @@ def _image_units(kind: str, frame: Frame) -> list[tuple[Header, bytes]]:
             header["BUNIT"] = (unit, "unit of the pixels")
             data = pixels.astype(">f4").tobytes()
         for keyword, value in frame.wcs.items():
-            header[keyword] = value
+            header[keyword] = _printable(value)
         units.append((header, data))
     return units
 
@@ -292,6 +295,14 @@ def _encoded(total: int) -> bytes:
 def _printable(value: Any) -> Any:
     """Return a value that a FITS card can hold: text in printable ASCII."""
     return re.sub(r"[^ -~]", "?", value) if isinstance(value, str) else value
+
+
+def _keyword(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)[:36]
+
+
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _short(value: Any) -> Any:

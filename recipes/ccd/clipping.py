@@ -53,7 +53,7 @@ def clipped_statistics(values: NDArray[Any], threshold: float = 5.0, iterations:
     if not kept.size:
         return SampleStatistics(np.nan, np.nan, np.nan, 0)
     median = float(np.median(kept))
-    # Whole numbers have a MAD of whole steps, too coarse below a few adu; the floor keeps the first cut from eating in.
+    # Numbers that come in steps have a MAD of whole steps, or none; the floor keeps the first cut from eating in.
     sigma = max(MAD_TO_SIGMA * float(np.median(np.abs(kept - median))), _step(kept))
     sigma = sigma or float(np.std(kept, dtype=np.float64))
     for _ in range(iterations):
@@ -69,9 +69,9 @@ def clipped_statistics(values: NDArray[Any], threshold: float = 5.0, iterations:
 
 
 def _step(values: NDArray[Any]) -> float:
-    """Return 1 for a sample of whole numbers, the least noise that rounding hides, else 0."""
-    few = values[:1000]
-    return 1.0 if np.array_equal(few, np.round(few)) and few.min() != few.max() else 0.0
+    """Return the step in which the values come (1 of whole numbers, 16 of 12 bits in 16), the least noise they show."""
+    different = np.unique(values[:: max(1, values.size // 4096)])
+    return float(np.diff(different).min()) if different.size > 1 else 0.0
 
 
 @dataclass(frozen=True)

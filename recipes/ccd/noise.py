@@ -124,6 +124,8 @@ def of_regions(regions: Sequence[Region], of: Mapping[str, float], default: floa
 
 
 def _piled_up(values: FloatArray) -> bool:
-    """Whether the values pile up at their largest one, as they do at saturation."""
+    """Whether the values pile up at their largest one, as they do at saturation, instead of thinning out towards it."""
     top = values.max()
-    return bool(np.count_nonzero(values >= top - 1) > max(8, _PILED_UP * values.size))
+    at_top = np.count_nonzero(values >= top - 0.5)
+    below = np.count_nonzero(values >= top - 1.5) - at_top
+    return bool(at_top > max(8, _PILED_UP * values.size) and at_top > below)
