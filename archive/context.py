@@ -36,17 +36,20 @@ VISITOR = Context()
 def context_of(user: User | AnonymousUser | Any) -> Context:
     """Return the context that `user` works in, as the profile says; a visitor's for who is not logged in or not active.
 
-    A project that the user no longer belongs to is left out, and the privilege goes back to MyDB.
+    A project that the user no longer belongs to is left out, and the privilege goes back to MyDB. Who may not publish
+    works at level 3 at most, whatever the profile says.
     """
     if not isinstance(user, User) or not user.is_active:
         return VISITOR
     profile = Profile.objects.select_related("project").filter(user=user).first()
     if profile is None:
         return Context(user)
-    if profile.project is None:
-        return Context(user, None, _without_project(profile.privilege))
-    if not is_member(user, profile.project):
+    if profile.project is not None and not is_member(user, profile.project):
         return Context(user)
+    if profile.project is None and profile.privilege == Privilege.PROJECT:
+        return Context(user)
+    if profile.privilege >= Privilege.WORLD and not may_publish(user, profile.project):
+        return Context(user, profile.project, Privilege.ALL_USERS)
     return Context(user, profile.project, profile.privilege)
 
 
@@ -60,6 +63,11 @@ def is_manager(user: User | None, project: Project | None) -> bool:
     if user is None or project is None:
         return False
     return Membership.objects.filter(user=user, project=project, is_manager=True).exists()
+
+
+def may_publish(user: User | None, project: Project | None) -> bool:
+    """Whether `user` may show products of `project` to the world: its managers and administrators."""
+    return user is not None and user.is_active and (user.is_superuser or is_manager(user, project))
 
 
 def readable(context: Context) -> Q:
@@ -107,13 +115,8 @@ def with_privilege(context: Context, privilege: int | None) -> Context:
     wanted = Privilege(privilege)
     if wanted == Privilege.PROJECT and context.project is None:
         raise PermissionDenied("results cannot go to project level: you work in no project; choose one in your context")
-    if wanted >= Privilege.WORLD and not (context.user.is_superuser or is_manager(context.user, context.project)):
+    if wanted >= Privilege.WORLD and not may_publish(context.user, context.project):
         raise PermissionDenied(
             "results cannot be published: only a manager of the project may do that; choose level 3 or lower"
         )
     return replace(context, privilege=wanted)
-
-
-def _without_project(privilege: int) -> int:
-    """Return `privilege`, or MyDB where it would need a project."""
-    return Privilege.MYDB if privilege == Privilege.PROJECT else privilege

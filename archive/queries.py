@@ -15,6 +15,7 @@ from archive.models import Lineage, Product, Validity
 from archive.sky import within_cone
 
 _AT_ONCE = 500  # numbers in one IN (...)
+_FAMILY = 5000  # products after which a lineage is followed no further (a flat of a survey serves thousands)
 _ORDERS = {"name", "-name", "date_obs", "-date_obs", "created", "-created", "kind", "night", "-night"}
 
 
@@ -149,11 +150,15 @@ class Kin:
 
 @dataclass(frozen=True)
 class Family:
-    """A lineage: the steps, the products in it that may be seen, by number, and how many others there are."""
+    """A lineage: the steps, the products in it that may be seen, by number, and how many others there are.
+
+    `is_cut` says that there were more than could be followed: the nearest are here.
+    """
 
     steps: list[Kin]
     products: dict[int, Product]
     hidden: int
+    is_cut: bool = False
 
 
 def ancestors(context: Context, product: Product, depth: int = 20) -> Family:
@@ -176,12 +181,12 @@ def _family(context: Context, product: Product, known: str, wanted: str, depth: 
             for some in _batches(sorted(generation))
             for child, source, role in Lineage.objects.filter(**{f"{known}__in": some})
             .order_by("product_id", "role", "ordinal")
-            .values_list("product_id", "source_id", "role")
+            .values_list("product_id", "source_id", "role")[:_FAMILY]
         ]
         steps += found
         generation = {getattr(step, wanted) for step in found} - seen
         seen |= generation
-        if not generation:
+        if not generation or len(steps) >= _FAMILY:
             break
     others = sorted(seen - {product.pk})
     readable = {
@@ -189,7 +194,7 @@ def _family(context: Context, product: Product, known: str, wanted: str, depth: 
     }
     kept = {*readable, product.pk}
     shown = [step for step in steps if step.product_id in kept and step.source_id in kept]
-    return Family(shown, readable, len(others) - len(readable))
+    return Family(shown, readable, len(others) - len(readable), bool(generation) or len(steps) >= _FAMILY)
 
 
 def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

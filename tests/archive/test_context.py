@@ -121,6 +121,25 @@ def test_publishing_is_for_managers(bob: User, project: Project) -> None:
     assert with_privilege(context, 4).privilege == Privilege.WORLD
 
 
+def test_a_profile_does_not_publish_what_its_user_may_not(bob: User, project: Project) -> None:
+    membership = Membership.objects.create(user=bob, project=project)
+    Profile.objects.create(user=bob, project=project, privilege=Privilege.WORLD)
+    assert context_of(bob).privilege == Privilege.ALL_USERS
+    membership.is_manager = True
+    membership.save()
+    assert context_of(bob).privilege == Privilege.WORLD
+
+
+def test_a_context_is_at_most_three_queries(bob: User, project: Project, django_assert_num_queries) -> None:
+    Membership.objects.create(user=bob, project=project)
+    Profile.objects.create(user=bob, project=project, privilege=Privilege.WORLD)
+    with django_assert_num_queries(3):
+        context_of(bob)
+    Profile.objects.update(privilege=Privilege.PROJECT)
+    with django_assert_num_queries(2):
+        context_of(bob)
+
+
 def test_project_level_needs_a_project(bob: User) -> None:
     with pytest.raises(PermissionDenied, match="no project"):
         with_privilege(Context(bob), 2)

@@ -149,12 +149,22 @@ def test_ancestors_go_up_to_the_raw_frames(family: dict[str, Product], django_as
         ("bias", "raw_bias", "raw_bias", 3),
     ]
     assert {product.name for product in found.products.values()} == {"raw", "raw_bias", "bias", "reduced"}
-    assert found.hidden == 0
+    assert (found.hidden, found.is_cut) == (0, False)
 
 
 def test_descendants_go_down_to_the_last(family: dict[str, Product]) -> None:
     found = descendants(VISITOR, family["raw_bias"])
     assert {product.name for product in found.products.values()} == {"bias", "reduced", "sources"}
+
+
+def test_a_lineage_of_thousands_is_cut(make_product: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archive.queries._FAMILY", 3)
+    flat = make_product(privilege=Privilege.WORLD)
+    Lineage.objects.bulk_create(
+        Lineage(product=make_product(privilege=Privilege.WORLD), source=flat, role="flat") for _ in range(5)
+    )
+    found = descendants(VISITOR, flat)
+    assert (len(found.products), found.is_cut) == (3, True)
 
 
 def test_what_may_not_be_seen_is_counted_and_not_shown(family: dict[str, Product], bob: User) -> None:
