@@ -82,5 +82,5 @@ RECIPE = Recipe(
         Input("previous", ("ColdPixelMap",), minimum=0, preferred=False),
     ),
     outputs=("ColdPixelMap",),
-    split_by=("instrument", "chip", "readout_mode", "filter"),
+    split_by=("product",),
 )

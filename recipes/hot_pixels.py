@@ -80,5 +80,5 @@ RECIPE = Recipe(
         Input("previous", ("HotPixelMap",), minimum=0, preferred=False),
     ),
     outputs=("HotPixelMap",),
-    split_by=("instrument", "chip", "readout_mode"),
+    split_by=("product",),
 )
