@@ -124,6 +124,8 @@ def _kind(
 ) -> tuple[str, list[str]]:
     if told_kind:
         return told_kind, ["type told at ingest"]
+    if worked_on := _worked_on(header):
+        raise NotUnderstood(f"it is not raw: {worked_on}", "if it is raw all the same, tell its type with --type")
     said = header.text(*camera.keywords.get("type", ()), *TYPE_KEYWORDS)
     found: TypeFound = find_type(said, object_name, exposure_time, file_name, camera.types)
     if use_suggestion and found.suggested and (not found.kind or found.kind == "RawScience"):
@@ -135,6 +137,17 @@ def _kind(
             found.suggested,
         )
     return found.kind, list(found.notes)
+
+
+def _worked_on(header: Header) -> str:
+    """Return what the header says was done to the frame already, or "": correcting it again would be wrong."""
+    for keyword in ("NCOMBINE", "NCOMB", "STACKCNT"):
+        if (count := find_number(header, keyword) or 0) > 1:
+            return f"{keyword} says that it is combined from {count:.0f} frames"
+    steps = header.text("CALSTAT")  # MaxIm DL and others: B, D, F for bias, dark and flat
+    if re.search("[BDF]", steps):
+        return f"CALSTAT = {steps[:20]!r} says that it is calibrated"
+    return ""
 
 
 def _unknown_camera(header: Header) -> Camera:

@@ -23,7 +23,7 @@ FLAT = "flat"  # a flat of which the header does not tell whether of the dome or
 
 # Words of cameras, after lower case and with anything but letters and digits turned into one blank.
 _PATTERNS: tuple[tuple[str, str], ...] = (
-    (r"(master )?(bias|zero)(es|s)?( (frame|image|exposure)s?)?", "RawBias"),
+    (r"(bias|zero)(es|s)?( (frame|image|exposure)s?)?", "RawBias"),
     (r"offset( frame)?", "RawBias"),
     (r"darks?( (frame|image|exposure|current)s?)?|dark field", "RawDark"),
     (r"(dome|dflat|lamp|internal|screen|led|ttl)( ?(flat|field|lamp|on))*( ?(field|frame)s?)?", "RawDomeFlat"),

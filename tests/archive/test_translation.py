@@ -90,6 +90,21 @@ def test_a_name_suggests_and_never_decides(cards: dict[str, Any], name: str, sug
     assert caught.value.hint == "tell its type at ingest: --type bias, dark, domeflat, twilight or science"
 
 
+@pytest.mark.parametrize(
+    ("cards", "reason"),
+    [
+        ({"NCOMBINE": 10}, "it is not raw: NCOMBINE says that it is combined from 10 frames"),
+        ({"CALSTAT": "BDF"}, "it is not raw: CALSTAT = 'BDF' says that it is calibrated"),
+        ({"IMAGETYP": "Master Bias", "OBJECT": None}, "the type 'Master Bias' is not known"),
+    ],
+)
+def test_what_was_worked_on_is_refused(cards: dict[str, Any], reason: str) -> None:
+    with pytest.raises(NotUnderstood) as caught:
+        frame(cards)
+    assert caught.value.reason == reason
+    assert frame({"NCOMBINE": 1, "CALSTAT": ""}).kind == "RawScience"
+
+
 def test_an_object_is_not_refused_for_its_name() -> None:
     assert frame({"OBJECT": "B33"}, "darks/B33.fits").kind == "RawScience"
 
