@@ -1,4 +1,4 @@
-"""R6: three failures of the job itself end it with the reason; the machine's faults are tried again and counted apart."""
+"""R6: three failures of the job itself end it with the reason; the machine's faults are tried again, counted apart."""
 
 from __future__ import annotations
 

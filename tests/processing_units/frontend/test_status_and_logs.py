@@ -130,7 +130,8 @@ def test_long_runs_are_listed_in_pieces_with_few_queries(
 
 def test_ordinals() -> None:
     numbers = (1, 2, 3, 4, 11, 12, 13, 21, 102, 111)
-    assert [ordinal(number) for number in numbers] == (["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th"])
+    told = ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th"]
+    assert [ordinal(number) for number in numbers] == told
 
 
 def test_a_log_arrives_in_pieces_and_is_whole(context: Context, unit: ProcessingUnit) -> None:
