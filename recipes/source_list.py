@@ -26,7 +26,7 @@ HEALPIX_ORDER = 29  # the deepest of 64-bit indices (HATS and MOC use it too); c
 WIDE = 5  # pixels: masked areas wider than this are left out, what is narrower is filled from its neighbours
 LINE_RATIO = 20  # length over width from which saturated pixels are a line of the detector, not a star and its bleeding
 BRIGHT = 50.0  # signal to noise of stars that tell how large a star is
-STAR_LIMIT = 1.18  # half-light radii in units of the stars' where a source is as likely a star as a galaxy
+STAR_LIMIT = 1.12  # half-light radii in units of the stars' where a source is as likely a star as a galaxy
 STAR_WIDTH = 0.04  # of that limit, at high signal to noise
 
 

@@ -25,6 +25,7 @@ MAXIMUM_TRAILS = 8
 SEGMENTS = 12
 NEEDED_SEGMENTS = 0.6  # of the line must show the trail
 SEGMENT_THRESHOLD = 3.0  # sigma of the ridge in one segment
+SURROUNDINGS = 14.0  # pixels beside the place of a ridge that tell what the sky is there
 WIDEST = 40  # pixels from the ridge to the edge of a trail
 AXIS_ANGLE = np.deg2rad(0.4)  # lines nearer to a row or column than this are the detector's own
 SHORTEST = 0.25  # of the shorter side: lines that only cut a corner are not judged
@@ -197,9 +198,11 @@ def _ridge(across: Floats, along: Floats, ratio: Floats, search: float) -> tuple
     """Fit the ridge's place along the line; None where too few segments show it."""
     edges = np.linspace(along.min(), along.max() + 1e-6, SEGMENTS + 1)
     places, positions, shown, judged = [], [], 0, 0
-    bins = np.arange(-search - 0.5, search + 1.0)
+    reach = search + SURROUNDINGS
+    bins = np.arange(-reach - 0.5, reach + 1.0)
+    middle = np.abs(bins[:-1] + 0.5) <= search
     for low, high in pairwise(edges):
-        inside = (along >= low) & (along < high) & (np.abs(across) <= search)
+        inside = (along >= low) & (along < high) & (np.abs(across) <= reach)
         number, _ = np.histogram(across[inside], bins)
         total, _ = np.histogram(across[inside], bins, weights=ratio[inside])
         if number.sum() < 3 * len(number):
@@ -209,9 +212,9 @@ def _ridge(across: Floats, along: Floats, ratio: Floats, search: float) -> tuple
         height = np.convolve(total, np.ones(3), "same") / np.sqrt(
             np.maximum(np.convolve(number, np.ones(3), "same"), 1)
         )
-        height -= np.median(height)
-        best = int(np.argmax(height))
-        if height[best] < SEGMENT_THRESHOLD * max(robust_noise(height), 1.0):
+        height -= np.median(height[~middle])
+        best = int(np.argmax(np.where(middle, height, -np.inf)))
+        if height[best] < SEGMENT_THRESHOLD * max(robust_noise(height[~middle], 0.0), 1.0):
             continue
         shown += 1
         near = slice(max(best - 3, 0), best + 4)
