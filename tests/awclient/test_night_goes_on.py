@@ -1,0 +1,199 @@
+"""`awrecipe night` against a small portal: what is possible is made, once; what is not is said with its reason."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from awclient.main import run
+
+from .conftest import Scripted, reply
+from .descriptions import RECIPES, a_product
+
+BY_NAME = {recipe["name"]: recipe for recipe in RECIPES}
+
+
+class SmallPortal:
+    """Plans as the real one does (a job a chip and filter, at least three biases) and runs at once."""
+
+    def __init__(self, server: Scripted) -> None:
+        self.products: dict[int, dict[str, Any]] = {}
+        self.runs: dict[int, dict[str, Any]] = {}
+        self.failing = ""
+        self.open_runs: list[dict[str, Any]] = []
+        server.json("GET", "/api/v1/recipes", {"items": RECIPES})
+        server.on("GET", "/api/v1/products", self._list)
+        server.on("POST", "/api/v1/plan", lambda handler, body: reply(handler, 200, self._plan(json.loads(body))))
+        server.on("POST", "/api/v1/runs", self._submit)
+        server.on("GET", "/api/v1/runs", lambda handler, _: reply(handler, 200, {"items": self.open_runs}))
+        self.server = server
+
+    def add(self, kind: str, count: int, **given: Any) -> None:
+        for _ in range(count):
+            number = len(self.products) + 1
+            self.products[number] = a_product(number, kind, **given)
+
+    def _list(self, handler: BaseHTTPRequestHandler, _: bytes) -> None:
+        asked = {name: values[0].split(",") for name, values in parse_qs(urlsplit(handler.path).query).items()}
+        found = [
+            product
+            for product in self.products.values()
+            if all(str(product[name]) in asked[name] for name in ("kind", "recipe", "night", "run") if name in asked)
+        ]
+        reply(handler, 200, {"items": found, "count": len(found), "next": None})
+
+    def _plan(self, submission: dict[str, Any]) -> dict[str, Any]:
+        recipe = BY_NAME[submission["recipe"]]
+        groups: dict[tuple[str, ...], dict[str, list[int]]] = {}
+        primary = {entry["role"]: entry for entry in recipe["inputs"] if entry["primary"]}
+        for role, numbers in submission["inputs"].items():
+            for number in numbers if role in primary else []:
+                product = self.products[number]
+                key = tuple(str(number) if name == "product" else product[name] for name in recipe["split_by"])
+                groups.setdefault(key, {}).setdefault(role, []).append(number)
+        jobs = []
+        for key, inputs in sorted(groups.items()):
+            short = [role for role, entry in primary.items() if len(inputs.get(role, [])) < entry["minimum"]]
+            problem = f"needs at least {primary[short[0]]['minimum']} {short[0]}" if short else ""
+            jobs.append({"label": " ".join(key), "inputs": inputs, "problem": problem})
+        return {
+            "recipe": recipe["name"],
+            "version": "1",
+            "parameters": {},
+            "unit": "local",
+            "unit_reason": "",
+            "jobs": jobs,
+        }
+
+    def _submit(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        submission = json.loads(body)
+        number = len(self.runs) + 1
+        fails = submission["recipe"] == self.failing
+        jobs = self._plan(submission)["jobs"]
+        assert not any(job["problem"] for job in jobs)
+        made = [] if fails else [self._make(submission["recipe"], number, job) for job in jobs]
+        state = "failed" if fails else "done"
+        self.runs[number] = {
+            "id": number, "recipe": submission["recipe"], "version": "1", "state": state, "unit": "local",
+            "user": "anna", "submitted": "2026-01-01T00:00:00Z", "counts": {state: len(jobs)}, "parameters": {},
+            "comment": submission["comment"],
+            "jobs": [{"number": place, "label": job["label"], "state": state, "reason": "no light" if fails else ""}
+                     for place, job in enumerate(jobs, 1)],
+        }  # fmt: skip
+        assert fails or all(made)
+        self.server.json("GET", f"/api/v1/runs/{number}", self.runs[number])
+        reply(handler, 201, self.runs[number])
+
+    def _make(self, recipe: str, run: int, job: dict[str, Any]) -> list[int]:
+        first = self.products[next(iter(job["inputs"].values()))[0]]
+        before = len(self.products)
+        for kind in BY_NAME[recipe]["outputs"]:
+            self.add(kind, 1, recipe=recipe, recipe_version="1", run=run, inputs=job["inputs"], chip=first["chip"],
+                     filter=first["filter"])  # fmt: skip
+        return list(range(before + 1, len(self.products) + 1))
+
+
+@pytest.fixture
+def portal_night(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> SmallPortal:
+    """Two chips with biases (one has too few), R with dome and twilight flats, V with twilights only, two exposures."""
+    monkeypatch.setenv("AWPORTAL_URL", server.url)
+    monkeypatch.setenv("AWPORTAL_TOKEN", "aw_test")
+    portal = SmallPortal(server)
+    portal.add("RawBias", 4, chip="1")
+    portal.add("RawBias", 2, chip="2")
+    portal.add("RawDomeFlat", 3, filter="R")
+    portal.add("RawTwilightFlat", 3, filter="R")
+    portal.add("RawTwilightFlat", 3, filter="V")
+    portal.add("RawScience", 2, filter="R")
+    return portal
+
+
+def reduce(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:
+    code = run(["night", "--night", "2024-05-12", "--json", *more])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_all_that_is_possible_is_made_once(portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]) -> None:
+    code, report = reduce(capsys)
+    assert code == 0
+    made = sorted((product["kind"], product["chip"], product["filter"]) for product in report["products"])
+    assert made == sorted([
+        ("BiasFrame", "1", ""), ("DomeFlatFrame", "1", "R"), ("TwilightFlatFrame", "1", "R"),
+        ("TwilightFlatFrame", "1", "V"), ("ColdPixelMap", "1", "R"), ("ColdPixelMap", "1", "V"),
+        ("MasterFlatFrame", "1", "R"), ("MasterFlatFrame", "1", "V"), ("ReducedScienceFrame", "1", "R"),
+        ("WeightFrame", "1", "R"), ("ReducedScienceFrame", "1", "R"), ("WeightFrame", "1", "R"),
+    ])  # fmt: skip
+    assert [(entry["recipe"], entry["what"], entry["reason"]) for entry in report["not_possible"]] == [
+        ("Bias", "2", "needs at least 3 raw_bias")
+    ]
+    count = len(portal_night.products)
+    code, again = reduce(capsys)
+    assert (code, again["runs"], len(portal_night.products)) == (0, [], count)
+    assert [product["id"] for product in again["products"]] == [product["id"] for product in report["products"]]
+    assert not any(product["new"] for product in again["products"])
+
+
+def test_only_what_is_missing_is_made(portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]) -> None:
+    reduce(capsys)
+    portal_night.add("RawScience", 1, filter="R")
+    code, report = reduce(capsys)
+    assert code == 0
+    assert [portal_night.runs[number]["recipe"] for number in report["runs"]] == ["Reduce"]
+    assert [product["kind"] for product in report["products"] if product["new"]] == [
+        "ReducedScienceFrame",
+        "WeightFrame",
+    ]
+
+
+def test_a_failure_is_exit_code_1_and_the_next_start_tries_it_again(
+    portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal_night.failing = "DomeFlat"
+    code, report = reduce(capsys)
+    assert code == 1
+    assert [(entry["recipe"], entry["what"], entry["reason"]) for entry in report["failed"]] == [
+        ("DomeFlat", "1 R", "no light")
+    ]
+    assert "MasterFlatFrame" in {product["kind"] for product in report["products"]}
+    portal_night.failing = ""
+    code, report = reduce(capsys)
+    assert (code, report["failed"]) == (0, [])
+    assert portal_night.runs[report["runs"][0]]["recipe"] == "DomeFlat"
+
+
+def test_an_open_run_of_an_earlier_start_is_waited_for(
+    portal_night: SmallPortal, capsys: pytest.CaptureFixture[str], server: Scripted
+) -> None:
+    code, first = reduce(capsys)
+    bias_run = first["runs"][0]
+    kept = {number: product for number, product in portal_night.products.items() if product["run"] == bias_run}
+    for number in kept:
+        del portal_night.products[number]
+
+    def end(handler: BaseHTTPRequestHandler, _: bytes) -> None:
+        portal_night.products.update(kept)  # it commits while the second start waits
+        reply(handler, 200, portal_night.runs[bias_run])
+
+    server.on("GET", f"/api/v1/runs/{bias_run}", end)
+    portal_night.open_runs = [{**portal_night.runs[bias_run], "state": "running"}]
+    code, again = reduce(capsys)
+    assert (code, again["runs"]) == (0, [])
+
+
+def test_a_night_without_frames_is_a_usage_error(portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["night", "--night", "1999-01-01"]) == 2
+    assert "no raw frames of the night 1999-01-01" in capsys.readouterr().err
+    assert run(["night"]) == 2
+
+
+def test_frames_that_allow_nothing_are_no_success(
+    portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal_night.products = {1: a_product(1, "RawBias")}
+    code, report = reduce(capsys)
+    assert (code, report["products"]) == (1, [])
+    assert "needs at least 3" in report["not_possible"][0]["reason"]
