@@ -234,3 +234,18 @@ def test_the_same_file_from_two_sides_at_once_is_there_once(
     make_product(kind="RawScience", identity=f"raw {context.user.pk}: {sha256} 1")
     assert ingest_file(path, "frame.fits", context, store).state == "already_there"
     assert Product.objects.count() == 1
+
+
+def test_a_camera_of_the_site_is_recognised(
+    raw_file: RawFile, tmp_path: Path, context: Context, store: Store, settings
+) -> None:
+    settings.HOME = tmp_path
+    (tmp_path / "cameras").mkdir()
+    described = tmp_path / "cameras" / "mine.toml"
+    described.write_text('name = "mine"\ninstrume = ["my camera"]\nlongitude = 149.0\n[fixed]\nchip = "e2v"\n')
+    path = raw_file(cards={"DATE-OBS": "2024-05-13T09:00:00"})
+    product = Product.objects.get(pk=ingest_file(path, "frame.fits", context, store).products[0])
+    assert (product.instrument, product.chip, product.night.isoformat()) == ("mine", "e2v", "2024-05-13")
+    described.write_text("name = ")
+    with pytest.raises(BadRequest, match=r"a description of a camera cannot be read: mine\.toml: not TOML"):
+        ingest_file(path, "frame.fits", context, store)
