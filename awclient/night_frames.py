@@ -17,6 +17,7 @@ from awclient.selection import IS_BAD, of_kind, primary_inputs
 # A detector's dark current doubles every 6 to 8 degrees: frames further apart than this are not averaged.
 TEMPERATURE_STEP = 2.0  # degree Celsius
 # Frames on both sides of local noon (calibrations of a day in the laboratory) are one set if they fit into a day.
+_ONE_PART = ["instrument", "chip", "readout_mode", "filter"]
 _ONE_SET = datetime.timedelta(hours=24)
 
 
@@ -69,15 +70,21 @@ def _time(text: str) -> datetime.datetime:
 
 
 def inputs_for(recipe: Json, frames: FrameSet) -> list[dict[str, list[Json]]]:
-    """Return what the recipe could work on in this set, by role: a submission for each temperature of biases and darks.
+    """Return what the recipe could work on in this set, by role: a submission for each temperature.
 
     A role that takes several kinds gets, for each chip and filter as the recipe tells them apart, the first kind of its
     list of which there is enough.
     """
     entries = primary_inputs(recipe)
-    if len(entries) == 1 and "product" not in recipe["split_by"]:
-        role = entries[0]["role"]
-        sets = _by_temperature(_first_kind_with_enough(recipe, entries[0], frames.products), entries[0]["minimum"])
+    if len(entries) == 1:
+        role, found = entries[0]["role"], _first_kind_with_enough(recipe, entries[0], frames.products)
+        # Where each product is a job of its own none is missed by another; then its calibrations are those of its
+        # own temperature.
+        alone = "product" in recipe["split_by"]
+        if alone or not any(product["filter"] for product in found):
+            sets = _by_temperature(found, 1 if alone else entries[0]["minimum"])
+        else:
+            sets = [found] if found else []
         return [{role: _at_most(recipe, entries[0], products)} for products in sets]
     chosen: dict[str, list[Json]] = {}
     for entry in entries:
@@ -149,20 +156,19 @@ def _at_most(recipe: Json, entry: Json, products: Sequence[Json]) -> list[Json]:
 
 
 def _part(recipe: Json, product: Json) -> tuple[str, ...]:
-    names = [name for name in recipe["split_by"] if name != "product"]
+    # Where each product is a job, its alternatives are those of the same chip and filter.
+    names = [name for name in recipe["split_by"] if name != "product"] or _ONE_PART
     return tuple(str(product.get(name, product["attributes"].get(name)) or "") for name in names)
 
 
 def _by_temperature(products: Sequence[Json], minimum: int) -> list[list[Json]]:
     """Return the products apart by the detector's temperature; a slow drift over the night stays together.
 
-    Only of frames without a filter: level and dark current change with temperature, a flat's shape does not. Where no
-    temperature has enough of them, all stay together: a bias of two temperatures is better than none.
+    For biases and darks (level and dark current change with temperature, a flat's shape does not). Where no temperature
+    has enough of them, all stay together: a bias of two temperatures is better than none.
     """
     if not products:
         return []
-    if any(product["filter"] for product in products):
-        return [list(products)]
     known = sorted(
         ((t, int(product["id"]), product) for product in products if (t := _temperature(product)) is not None),
         key=lambda entry: entry[:2],

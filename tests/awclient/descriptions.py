@@ -44,7 +44,7 @@ TWILIGHT = a_recipe(
     an_input("bias_frame", "BiasFrame"), an_input("cold", "ColdPixelMap"),
 )  # fmt: skip
 COLD = a_recipe(
-    "ColdPixels", "ColdPixelMap", "chip filter",
+    "ColdPixels", "ColdPixelMap", "product",
     an_input("flat", "DomeFlatFrame", "TwilightFlatFrame", minimum=1, primary=True),
 )  # fmt: skip
 MASTER = a_recipe(

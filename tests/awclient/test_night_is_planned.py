@@ -5,7 +5,7 @@ from __future__ import annotations
 from awclient.night_frames import FrameSet, group_frames, inputs_for, nearest_calibrations
 from awclient.night_order import steps
 
-from .descriptions import BIAS, COLD, DOME, MASTER, RECIPES, TWILIGHT, a_product, a_recipe, an_input
+from .descriptions import BIAS, COLD, DOME, MASTER, RECIPES, REDUCE, TWILIGHT, a_product, a_recipe, an_input
 
 
 def chosen(recipe: dict[str, object], *products: dict[str, object]) -> list[dict[str, list[int]]]:
@@ -60,7 +60,8 @@ def test_the_first_kind_of_which_there_is_enough_is_taken_for_each_filter() -> N
 def test_of_more_than_a_job_takes_the_one_of_most_frames_is_taken() -> None:
     flats = [a_product(1, "DomeFlatFrame", filter="R", inputs={"raw_flat": [5, 6, 7]}),
              a_product(2, "DomeFlatFrame", filter="R", inputs={"raw_flat": [8]})]  # fmt: skip
-    assert chosen(COLD, *flats) == [{"flat": [1]}]
+    assert chosen(COLD, *flats) == [{"flat": [1, 2]}]
+    assert chosen(MASTER, *flats) == [{"dome_flat": [1]}]
 
 
 def test_nothing_is_chosen_where_there_is_nothing() -> None:
@@ -89,3 +90,8 @@ def test_frames_are_apart_by_instrument_and_night_unless_they_fit_into_a_day() -
         ("cam 2024-05-13", [2]),
         ("lab 2024-05-11 and 2024-05-12", [3, 4]),
     ]
+
+
+def test_exposures_that_are_jobs_of_their_own_are_apart_by_temperature() -> None:
+    science = [a_product(n, "RawScience", filter="R", temperature=-5.0 * n) for n in (1, 2)]
+    assert chosen(REDUCE, *science) == [{"raw_science": [2]}, {"raw_science": [1]}]
