@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from awportal.pictures.frame_file import DAMAGE, FrameError, open_frame
+from awportal.pictures.frame_file import FrameError, open_frame
 
 MAXIMUM_COLUMNS = 200
 
@@ -56,5 +56,5 @@ def read_table(path: Path, maximum_rows: int) -> Table | None:
                 head = hdu.data[:maximum_rows]
                 values = {name: np.array(head[name]) for name in names}
                 return Table(hdu.name, len(hdu.data), names, units, values)
-    except DAMAGE as error:
+    except Exception as error:  # noqa: BLE001 - astropy raises anything on a mutated table; this is its edge
         raise FrameError(f"the table cannot be read: {error}") from None

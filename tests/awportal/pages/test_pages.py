@@ -1,0 +1,333 @@
+"""What the pages say: hostile text does nothing, empty pages help, forms tell what is wrong beside the field."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from archive.models import Lineage, Membership, Product, Profile, Project
+from awportal.models import ApiToken
+from awportal.tokens import find_token
+from processing_units.frontend.models import Job, ProcessingUnit, Run
+from tests.awportal.pages.conftest import PASSWORD, frame_bytes
+
+Browser = Callable[..., Client]
+
+
+def text_of(answer: Any) -> str:
+    """Return the page's text without tags, runs of space as one."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode()))
+
+
+def test_no_page_has_inline_script_or_style(run: Run, private: Product, anna: User, browser_of: Browser) -> None:
+    pages = [
+        "/",
+        "/archive/",
+        f"/products/{private.pk}/",
+        f"/runs/{run.pk}/",
+        f"/runs/{run.pk}/1/",
+        "/recipes/Bias/run/",
+    ]
+    for page in pages:
+        answer = browser_of(anna).get(page)
+        html = answer.content.decode()
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", html), page
+        assert "script-src 'self'" in answer["Content-Security-Policy"]
+        assert re.search(r"<title>[^<]+ · awportal</title>", html), page
+
+
+def test_hostile_headers_and_logs_do_nothing(
+    run: Run, make_product: Callable[..., Product], anna: User, browser_of: Browser
+) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    product = make_product(name="evil.fits", object_name=evil, attributes={"OBJECT": evil + "\x1b[2J"})
+    browser = browser_of(anna)
+    for page in (f"/products/{product.pk}/", f"/products/{product.pk}/header/", "/archive/", f"/runs/{run.pk}/1/"):
+        html = browser.get(page).content.decode()
+        assert evil not in html, page
+        assert "<script>x" not in html, page
+        assert "\x1b" not in html, page
+    log = browser.get(f"/runs/{run.pk}/1/log/")
+    assert "\x1b" not in log.content.decode()
+    assert "␛[31mred" in log.content.decode()
+    assert log["Content-Type"].startswith("text/plain")
+    assert log["X-Content-Type-Options"] == "nosniff"
+
+
+def test_an_empty_portal_says_what_to_do(anna: User, browser_of: Browser) -> None:
+    browser = browser_of(anna)
+    assert "Bring a night of raw frames" in text_of(browser.get("/"))
+    assert "The archive is empty" in text_of(browser.get("/archive/"))
+    assert "No run yet" in text_of(browser.get("/runs/"))
+    assert "No processing unit yet" in text_of(browser.get("/units/"))
+    assert "No token yet" in text_of(browser.get("/account/"))
+    assert "Nothing is public yet" in text_of(browser_of(None).get("/"))
+    assert "there is no processing unit yet" in text_of(browser.get("/recipes/Bias/run/"))
+
+
+def test_the_archive_filters_and_pages(make_product: Callable[..., Product], anna: User, browser_of: Browser) -> None:
+    for number in range(55):
+        make_product(content=b"x", chip="ccd2" if number < 3 else "ccd1", object_name="M 13" if number == 0 else "")
+    browser = browser_of(anna)
+    assert "1–50 of 55" in text_of(browser.get("/archive/"))
+    assert "51–55 of 55" in text_of(browser.get("/archive/?page=2"))
+    assert "1–3 of 3" in text_of(browser.get("/archive/?chip=ccd2"))
+    assert "1–1 of 1" in text_of(browser.get("/archive/?object=13"))
+    assert "Nothing matches" in text_of(browser.get("/archive/?instrument=other"))
+    wrong = browser.get("/archive/?night=yesterday")
+    assert wrong.status_code == 422
+    assert "is not a date like 2024-05-12" in text_of(wrong)
+    for odd in ("page=0", "page=-1", "page=1e9", "page=99999999999999999999", "kind=%00", "instrument=%27--"):
+        assert browser.get(f"/archive/?{odd}").status_code == 200, odd
+
+
+def test_a_part_of_the_archive_answers_htmx(private: Product, anna: User, browser_of: Browser) -> None:
+    html = browser_of(anna).get("/archive/", headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in html
+    assert private.name in html
+
+
+def test_the_form_is_made_from_the_signature(
+    unit: ProcessingUnit, private: Product, anna: User, browser_of: Browser
+) -> None:
+    html = browser_of(anna).get("/recipes/Bias/run/").content.decode()
+    assert re.search(r'name="p-sigma_clip" value="3"', html)
+    assert "Pixels farther than this many read noises" in html
+    assert "Default 3; 1 to 50." in html
+    assert private.name in html, "the newest night is chosen to begin with"
+    assert "the whole night of 2026-03-14" in html
+
+
+def test_a_wrong_parameter_is_told_beside_its_field(
+    unit: ProcessingUnit, private: Product, anna: User, browser_of: Browser
+) -> None:
+    answer = browser_of(anna).post(
+        "/recipes/Bias/run/", {"action": "submit", "p-sigma_clip": "many", "in-raw_bias": [private.pk], "key": "k"}
+    )
+    assert answer.status_code == 422
+    assert re.search(r'name="p-sigma_clip" value="many"[^>]*aria-invalid="true"', answer.content.decode())
+    assert "is not a number from 1 to 50" in text_of(answer)
+    assert not Run.objects.exists()
+
+
+def test_nothing_chosen_is_told_at_the_input(
+    unit: ProcessingUnit, private: Product, anna: User, browser_of: Browser
+) -> None:
+    answer = browser_of(anna).post("/recipes/Bias/run/", {"action": "plan", "key": "k"})
+    assert answer.status_code == 422
+    assert "choose at least 3 a job" in text_of(answer)
+
+
+def test_check_then_submit_makes_one_run(
+    unit: ProcessingUnit, make_product: Callable[..., Product], anna: User, browser_of: Browser
+) -> None:
+    for chip in ("ccd1", "ccd2"):
+        for _ in range(3):
+            make_product(chip=chip)
+    browser = browser_of(anna)
+    filled = {"instrument": "simcam", "night": "2026-03-14", "all-raw_bias": "1", "key": "one", "p-sigma_clip": "4"}
+    plan = browser.post("/recipes/Bias/run/", {**filled, "action": "plan"})
+    assert plan.status_code == 200
+    assert "2 jobs on local" in text_of(plan)
+    assert "no ReadNoise serves simcam chip ccd1" in text_of(plan)
+    assert not Run.objects.exists()
+    first = browser.post("/recipes/Bias/run/", {**filled, "action": "submit"})
+    again = browser.post("/recipes/Bias/run/", {**filled, "action": "submit"})
+    run = Run.objects.get()
+    assert first["Location"] == again["Location"] == f"/runs/{run.pk}/"
+    assert run.jobs.count() == 2
+    assert run.parameters["sigma_clip"] == 4.0
+    page = text_of(browser.get(f"/runs/{run.pk}/"))
+    assert "waiting: unit local has no cluster manager up, 1st in line" in page
+    assert "awrecipe run Bias --raw-bias" in page
+
+
+def test_a_plan_with_a_problem_cannot_be_submitted(
+    unit: ProcessingUnit, private: Product, anna: User, browser_of: Browser
+) -> None:
+    chosen = {"in-raw_bias": [private.pk], "key": "k"}
+    plan = browser_of(anna).post("/recipes/Bias/run/", {**chosen, "action": "plan"})
+    html = plan.content.decode()
+    assert "cannot run" in html
+    assert re.search(r'value="submit" disabled', html)
+    refused = browser_of(anna).post("/recipes/Bias/run/", {**chosen, "action": "submit"})
+    assert refused.status_code == 422
+    assert not Run.objects.exists()
+
+
+def test_the_archives_choice_becomes_the_forms_input(
+    unit: ProcessingUnit, private: Product, anna: User, browser_of: Browser
+) -> None:
+    browser = browser_of(anna)
+    way = browser.get(f"/archive/use/?recipe=Bias&product={private.pk}")
+    html = browser.get(way["Location"]).content.decode()
+    assert re.search(rf'value="{private.pk}"[^>]* checked', html)
+    every = browser.get("/archive/use/?recipe=Bias&all=1&night=2026-03-14&kind=RawBias")
+    assert re.search(r'name="all-raw_bias" value="1" checked', browser.get(every["Location"]).content.decode())
+
+
+def test_the_live_part_asks_only_while_the_run_is_open(run: Run, anna: User, browser_of: Browser) -> None:
+    browser = browser_of(anna)
+    assert "hx-trigger" not in browser.get(f"/runs/{run.pk}/").content.decode()
+    Job.objects.filter(run=run, ordinal=2).update(state="running", stage="stacking", progress=0.5)
+    Run.objects.update(ended=None)
+    live = browser.get(f"/runs/{run.pk}/", headers={"HX-Request": "true"}).content.decode()
+    assert 'hx-trigger="every 2s"' in live
+    assert "<html" not in live
+    assert "stacking" in live
+
+
+def test_the_run_page_tells_cause_and_mend(run: Run, anna: User, browser_of: Browser) -> None:
+    page = text_of(browser_of(anna).get(f"/runs/{run.pk}/"))
+    assert "1 job failed." in page
+    assert "fewer than three frames" in page
+    assert "Add frames" in page
+    assert "Retry the failed" in page
+    job = text_of(browser_of(anna).get(f"/runs/{run.pk}/1/"))
+    assert "too few" in job
+    assert "awrecipe run Bias --raw-bias" in job
+    only_failed = browser_of(anna).get(f"/runs/{run.pk}/?state=failed").content.decode()
+    assert "ccd1" in only_failed
+    assert f'id="job-2" href="/runs/{run.pk}/2/"' not in only_failed
+
+
+def test_all_products_of_a_run_as_one_archive(run: Run, anna: User, browser_of: Browser) -> None:
+    answer = browser_of(anna).get(f"/runs/{run.pk}/products.tar")
+    content = b"".join(answer.streaming_content)
+    assert int(answer["Content-Length"]) == len(content)
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        assert archive.getnames() == [f"run-{run.pk}/bias_ccd2.fits"]
+        extracted = archive.extractfile(archive.getmembers()[0])
+        assert extracted is not None
+        assert extracted.read() == frame_bytes(1)
+
+
+def test_a_products_page_shows_picture_quality_and_lineage(
+    run: Run, private: Product, anna: User, browser_of: Browser
+) -> None:
+    product = Product.objects.get(made_by_run=run.pk)
+    Lineage.objects.create(product=product, source=private, role="raw_bias")
+    page = browser_of(anna).get(f"/products/{product.pk}/")
+    text = text_of(page)
+    assert "64 × 96 pixels" in text
+    assert "hot 1 " in text
+    assert "saturated 96" in text
+    assert "stdev 2.2 adu" in text
+    assert f'href="/products/{private.pk}/"' in page.content.decode()
+    assert "BUNIT" in text_of(browser_of(anna).get(f"/products/{product.pk}/header/"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not FITS at all", b"SIMPLE  =" + b" " * 5000])
+def test_a_damaged_file_is_told_and_breaks_no_page(
+    content: bytes, make_product: Callable[..., Product], anna: User, browser_of: Browser
+) -> None:
+    product = make_product(content=content)
+    page = browser_of(anna).get(f"/products/{product.pk}/")
+    assert page.status_code == 200
+    assert "It cannot be shown" in text_of(page)
+    assert browser_of(anna).get(f"/products/{product.pk}/picture/thumb.png").status_code == 404
+    assert browser_of(anna).get(f"/products/{product.pk}/header/").status_code == 200
+
+
+def test_a_verdict_is_for_those_who_may(public: Product, anna: User, ben: User, browser_of: Browser) -> None:
+    refused = browser_of(ben).post(f"/products/{public.pk}/verdict/", {"is_valid": "0"})
+    assert refused.status_code == 403
+    assert "only its creator" in text_of(refused)
+    assert browser_of(anna).post(f"/products/{public.pk}/verdict/", {"is_valid": "0"}).status_code == 302
+    public.refresh_from_db()
+    assert public.is_valid == 0
+
+
+def test_uploads_go_in_one_by_one_with_their_reasons(anna: User, browser_of: Browser) -> None:
+    header = fits.Header({"INSTRUME": "simcam", "IMAGETYP": "bias", "DATE-OBS": "2026-03-14T20:00:00", "EXPTIME": 0.0})
+    stream = io.BytesIO()
+    fits.PrimaryHDU(np.zeros((32, 32), np.uint16), header).writeto(stream)
+    files = [SimpleUploadedFile("good.fits", stream.getvalue()), SimpleUploadedFile("bad.fits", b"hello")]
+    answer = browser_of(anna).post("/archive/upload/", {"files": files})
+    text = text_of(answer)
+    assert "1 new, 0 there before, 1 refused" in text.replace(" ,", ",")
+    assert Product.objects.get().kind == "RawBias"
+    again = browser_of(anna).post("/archive/upload/", {"files": [SimpleUploadedFile("good.fits", stream.getvalue())]})
+    assert "there before" in text_of(again)
+    assert Product.objects.count() == 1
+    assert "No file was chosen" in text_of(browser_of(anna).post("/archive/upload/", {}))
+    wrong = browser_of(anna).post("/archive/upload/", {"files": [SimpleUploadedFile("g.fits", b"x")], "type": "odd"})
+    assert "type 'odd' is none of" in wrong.content.decode().replace("&#x27;", "'")
+
+
+def test_a_token_is_shown_once(anna: User, browser_of: Browser) -> None:
+    browser = browser_of(anna)
+    made = browser.post("/account/tokens/", {"label": "laptop"}).content.decode()
+    shown = re.search(r"<code>(aw_[\w-]+)</code>", made)
+    assert shown is not None
+    token = find_token(shown[1])
+    assert token is not None
+    assert token.user == anna
+    assert shown[1] not in browser.get("/account/").content.decode()
+    browser.post(f"/account/tokens/{token.pk}/revoke/")
+    assert find_token(shown[1]) is None
+    assert ApiToken.objects.get().revoked is not None
+
+
+def test_log_in_password_and_context(anna: User, project: Project) -> None:
+    browser = Client()
+    wrong = browser.post("/login/", {"username": "anna", "password": "no"})
+    assert "Please enter a correct username and password" in text_of(wrong)
+    assert browser.post("/login/", {"username": "anna", "password": PASSWORD}).status_code == 302
+    new = {"old_password": PASSWORD, "new_password1": "another long sentence", "new_password2": "another long sentence"}
+    assert browser.post("/account/password/", new).status_code == 302
+    anna.refresh_from_db()
+    assert anna.check_password("another long sentence")
+    assert browser.get("/account/").status_code == 200, "this session stays"
+    not_a_member = browser.post("/account/context/", {"project": project.pk, "privilege": 2})
+    assert not_a_member.status_code == 422
+    Membership.objects.create(project=project, user=anna)
+    assert browser.post("/account/context/", {"project": project.pk, "privilege": 2}).status_code == 302
+    profile = Profile.objects.get(user=anna)
+    assert (profile.project, profile.privilege) == (project, 2)
+    assert browser.post("/logout/").status_code == 302
+    assert browser.get("/account/").status_code == 302
+
+
+def test_guessing_passwords_is_throttled(anna: User) -> None:
+    browser = Client()
+    for _ in range(11):
+        answer = browser.post("/login/", {"username": "anna", "password": "no"})
+    assert answer.status_code == 429
+    assert "Too many attempts" in text_of(answer)
+
+
+def test_errors_are_pages_of_the_same_look(anna: User, browser_of: Browser, settings: Any) -> None:
+    answer = browser_of(anna).get("/nowhere/")
+    assert answer.status_code == 404
+    assert "There is no such page" in text_of(answer)
+    assert browser_of(anna).get("/recipes/Nonsense/").status_code == 404
+    assert browser_of(anna).get("/products/99999999999999999999999/").status_code == 404
+    assert browser_of(anna).get("/runs/99999999999999999999999/").status_code == 404
+    broken = Client(raise_request_exception=False)
+    settings.TEMPLATES[0]["DIRS"] = settings.TEMPLATES[0]["DIRS"]
+    broken.force_login(anna)
+    assert broken.get("/archive/", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_every_recipe_has_its_page_and_form(unit: ProcessingUnit, anna: User, browser_of: Browser) -> None:
+    from recipes.catalogue import all_recipes
+
+    for recipe in all_recipes().values():
+        page = browser_of(None).get(f"/recipes/{recipe.name}/")
+        assert page.status_code == 200
+        for parameter in recipe.parameters:
+            assert parameter.name in page.content.decode()
+        form = browser_of(anna).get(f"/recipes/{recipe.name}/run/").content.decode()
+        for parameter in recipe.parameters:
+            assert f'name="p-{parameter.name}"' in form

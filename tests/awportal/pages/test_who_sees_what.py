@@ -1,0 +1,141 @@
+"""Every address × {visitor, another user, its owner, staff}, in one table: what the table does not know fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from archive.models import Product
+from awportal.models import ApiToken
+from awportal.tokens import make_token
+from processing_units.frontend.models import ProcessingUnit, Run
+
+LOGIN = "login"  # sent to the log-in page
+
+# name: (method, statuses for visitor, another user, owner, staff). 302 alone is a way on, "login" one to the log-in.
+TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
+    "home": ("get", 200, 200, 200, 200),
+    "login": ("get", 200, 200, 200, 200),
+    "logout": ("post", 302, 302, 302, 302),
+    "account": ("get", LOGIN, 200, 200, 200),
+    "change-password": ("post", LOGIN, 422, 422, 422),
+    "change-context": ("post", LOGIN, 422, 422, 422),
+    "new-token": ("post", LOGIN, 422, 422, 422),
+    "end-token": ("post", LOGIN, 404, 302, 404),
+    "archive": ("get", 200, 200, 200, 200),
+    "use-products": ("get", 302, 302, 302, 302),
+    "upload": ("get", LOGIN, 200, 200, 200),
+    "product": ("get", 404, 404, 200, 404),
+    "product-header": ("get", 404, 404, 200, 404),
+    "product-inputs": ("get", 404, 404, 200, 404),
+    "judge": ("post", LOGIN, 404, 404, 404),  # without a verdict there is nothing to write, whoever asks
+    "product-picture": ("get", 404, 404, 200, 404),
+    "download": ("get", 404, 404, 302, 404),
+    "recipes": ("get", 200, 200, 200, 200),
+    "recipe": ("get", 200, 200, 200, 200),
+    "run-recipe": ("get", LOGIN, 200, 200, 200),
+    "recipe-inputs": ("post", LOGIN, 200, 200, 200),
+    "runs": ("get", LOGIN, 200, 200, 200),
+    "run": ("get", LOGIN, 404, 200, 200),
+    "cancel-run": ("post", LOGIN, 404, 302, 302),
+    "retry-run": ("post", LOGIN, 404, 302, 302),
+    "run-again": ("get", LOGIN, 404, 302, 302),
+    "run-log": ("get", LOGIN, 404, 200, 200),
+    "run-products": ("get", LOGIN, 404, 200, 200),
+    "job": ("get", LOGIN, 404, 200, 200),
+    "job-log": ("get", LOGIN, 404, 200, 200),
+    "units": ("get", LOGIN, 200, 200, 200),
+    "unit": ("get", LOGIN, 200, 200, 200),
+}
+# The users' interface has a table of its own, made from its own description: tests/awportal_api.
+ELSEWHERE = {"api"}
+
+
+def addresses() -> dict[str, str]:
+    """Return name -> route of every page in the URLconf."""
+    found = {}
+    for entry in get_resolver().url_patterns:
+        if isinstance(entry, URLResolver):
+            assert entry.namespace in ELSEWHERE, f"the table does not know what is below {entry.pattern}"
+        else:
+            assert isinstance(entry, URLPattern)
+            found[str(entry.name)] = str(entry.pattern)
+    return found
+
+
+def test_the_table_knows_every_address() -> None:
+    assert set(addresses()) == set(TABLE)
+
+
+@pytest.fixture
+def filled(private: Product, run: Run, unit: ProcessingUnit, anna: User) -> dict[str, str]:
+    """The values that routes are filled with: things of Anna's."""
+    token, _ = make_token(anna, "laptop")
+    return {
+        "products/<int:pk>": f"products/{private.pk}",
+        "runs/<int:pk>": f"runs/{run.pk}",
+        "tokens/<int:pk>": f"tokens/{token.pk}",
+        "<int:ordinal>": "1",
+        "recipes/<slug:name>": "recipes/Bias",
+        "units/<slug:name>": f"units/{unit.name}",
+        "<slug:role>": "raw_bias",
+        "<slug:size>": "thumb",
+        "<slug:format_name>": "fits",
+    }
+
+
+def outcome(answer: Any) -> Any:
+    """Return the status, or LOGIN for the way to the log-in page."""
+    if answer.status_code == 302 and answer["Location"].startswith("/login/?next="):
+        return LOGIN
+    return answer.status_code
+
+
+@pytest.mark.parametrize("who", ["visitor", "another user", "owner", "staff"])
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_default_deny(
+    name: str, who: str, filled: dict[str, str], anna: User, ben: User, staff: User, browser_of: Callable[..., Client]
+) -> None:
+    route = addresses()[name]
+    for pattern, value in filled.items():
+        route = route.replace(pattern, value)
+    assert "<" not in route
+    user = {"visitor": None, "another user": ben, "owner": anna, "staff": staff}[who]
+    method, *expected = TABLE[name]
+    answer = getattr(browser_of(user), method)(f"/{route}")
+    assert outcome(answer) == expected[["visitor", "another user", "owner", "staff"].index(who)]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in TABLE if TABLE[name][0] == "post"))
+def test_changes_need_the_csrf_token(name: str, filled: dict[str, str], anna: User) -> None:
+    route = addresses()[name]
+    for pattern, value in filled.items():
+        route = route.replace(pattern, value)
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(anna)
+    answer = browser.post(f"/{route}")
+    assert answer.status_code == 403
+    assert "The form is too old" in answer.content.decode()
+    assert ApiToken.objects.filter(revoked__isnull=True).count() == 1
+
+
+def test_a_visitor_sees_what_is_public_and_nothing_else(
+    private: Product, public: Product, browser_of: Callable[..., Client]
+) -> None:
+    visitor = browser_of(None)
+    listed = visitor.get("/archive/").content.decode()
+    assert public.name in listed
+    assert private.name not in listed
+    assert visitor.get(f"/products/{public.pk}/").status_code == 200
+    assert visitor.get(f"/products/{public.pk}/picture/page.png")["Content-Type"] == "image/png"
+    assert visitor.get(f"/products/{public.pk}/download/fits/").status_code == 302
+
+
+def test_another_users_frames_cannot_be_chosen(private: Product, ben: User, browser_of: Callable[..., Client]) -> None:
+    form = browser_of(ben).get(f"/recipes/Bias/run/?product={private.pk}").content.decode()
+    assert private.name not in form
