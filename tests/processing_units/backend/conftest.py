@@ -29,10 +29,16 @@ class BackendProcess:
         return self.log.read_text()
 
 
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Store and cache of the whole session: a new one makes hundreds of directories."""
+    return tmp_path_factory.mktemp("files")
+
+
 @pytest.fixture
-def unit(tmp_path: Path) -> Iterator[FakeUnit]:
+def unit(files: Path) -> Iterator[FakeUnit]:
     """A unit without a Redis: the slow poll is enough here."""
-    unit = FakeUnit(tmp_path / "unit", "redis://127.0.0.1:1/0")
+    unit = FakeUnit(files / "store", "redis://127.0.0.1:1/0")
     unit.start()
     yield unit
     unit.stop()
@@ -57,7 +63,16 @@ def start_backend(tmp_path: Path, unit: FakeUnit, fake_python: Path) -> Iterator
         log, state = tmp_path / f"backend{len(backends)}.log", tmp_path / "state"
         command = [sys.executable, "-m", "processing_units.backend", unit.name, "--url", unit.url]
         command += ["--key-file", str(key_file), "--state", str(state), "--slots", "2", *arguments]
-        command += ["--", "--python", str(fake_python), "--minimum-free", "1M", *worker]
+        command += [
+            "--",
+            "--python",
+            str(fake_python),
+            "--minimum-free",
+            "1M",
+            "--cache",
+            str(unit.store.root.parent / "cache"),
+            *worker,
+        ]
         before = len(unit.ups)
         with log.open("wb") as stream:
             process = subprocess.Popen(command, cwd=TREE, stdout=stream, stderr=stream)

@@ -116,17 +116,23 @@ def redis(_session_redis: Redis) -> Redis:
 
 
 @contextmanager
-def running_unit(root: Path, redis: Redis) -> Iterator[FakeUnit]:
-    unit = FakeUnit(root, redis.url)
+def running_unit(store: Path, redis: Redis) -> Iterator[FakeUnit]:
+    unit = FakeUnit(store, redis.url)
     unit.start()
     yield unit
     unit.stop()
     unit.celery.close()
 
 
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Store and cache of the whole session: a new one makes hundreds of directories."""
+    return tmp_path_factory.mktemp("files")
+
+
 @pytest.fixture
-def unit(tmp_path: Path, redis: Redis) -> Iterator[FakeUnit]:
-    with running_unit(tmp_path / "unit", redis) as unit:
+def unit(files: Path, redis: Redis) -> Iterator[FakeUnit]:
+    with running_unit(files / "store", redis) as unit:
         yield unit
 
 
@@ -166,7 +172,7 @@ def worker_starter(root: Path, unit: FakeUnit, python: Path, key_file: Path) -> 
         scratch = scratch or root / "scratch"
         log = root / f"worker{len(workers)}.log"
         command = [sys.executable, "-m", "processing_units.cluster_manager", unit.url, "--key-file", str(key_file)]
-        command += ["--slots", str(slots), "--scratch", str(scratch), "--cache", str(root / "cache")]
+        command += ["--slots", str(slots), "--scratch", str(scratch), "--cache", str(unit.store.root.parent / "cache")]
         command += ["--cache-bytes", "100M", "--minimum-free", "1M", "--python", str(python), "--node", "test-node"]
         known = len(unit.ups)
         with log.open("wb") as stream:
@@ -198,10 +204,10 @@ def start_worker(tmp_path: Path, unit: FakeUnit, fake_python: Path, key_file: Pa
 
 
 @pytest.fixture(scope="module")
-def shared_unit(tmp_path_factory: pytest.TempPathFactory, _session_redis: Redis) -> Iterator[FakeUnit]:
+def shared_unit(files: Path, _session_redis: Redis) -> Iterator[FakeUnit]:
     """A unit for the tests of a module that harm neither it nor its worker."""
     _session_redis.command("FLUSHALL")
-    with running_unit(tmp_path_factory.mktemp("unit"), _session_redis) as unit:
+    with running_unit(files / "store", _session_redis) as unit:
         yield unit
 
 

@@ -44,9 +44,9 @@ def test_no_job_is_claimed_without_room(unit, start_worker):
     assert (job.state, unit.claims) == ("queued", 0)
 
 
-def test_an_input_larger_than_the_cache(unit, start_worker, done):
+def test_an_input_larger_than_the_cache(unit, start_worker, done, tmp_path):
     raw = unit.add_file("huge.fits", bytes(2_000_000))
-    start_worker("--cache-bytes", "1M")
+    start_worker("--cache-bytes", "1M", "--cache", str(tmp_path / "small"))
     job = done(unit.submit(["product", "p.fits"], inputs=[raw]), "failed")
     [failure] = job.failures
     assert failure.fault == "disk_full"

@@ -66,7 +66,7 @@ def test_a_cluster_manager_that_was_stopped_comes_too_late(unit, start_worker, d
         os.killpg(stopped.process.pid, signal.SIGCONT)
     assert job.attempt == 2
     eventually(lambda: "is no longer ours" in stopped.said, what="the first attempt is dropped")
-    assert stopped.leftovers() == []
+    eventually(lambda: stopped.leftovers() == [], what="nothing is left in scratch")
     assert {409} >= {status for _, status in unit.refused}
     assert len(job.commits) == 1
 
