@@ -134,7 +134,9 @@ class Product(models.Model):
             models.Index(fields=["night", "kind"], name="product_night"),
             models.Index(fields=["healpix"], name="product_healpix"),
             models.Index(fields=["sha256"], name="product_sha256"),
-            models.Index(fields=["privilege", "project"], name="product_privilege"),
+            # The first page of what one may see: in order of time, the rule of archive.context decided from the index
+            # alone. None begins with privilege: SQLite would take it for every query, as each asks what may be seen.
+            models.Index(fields=["date_obs", "id", "privilege", "project", "creator"], name="product_latest"),
             models.Index(fields=["creator", "created"], name="product_creator"),
             models.Index(fields=["made_by_run"], name="product_run"),
         ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 
 from archive.context import Context, visible
@@ -132,10 +133,11 @@ def select(context: Context, selection: Selection = Selection()) -> QuerySet[Pro
 
 
 def one_of(column: str, values: Iterable[Any]) -> Q:
-    """Return the filter for a column with one of `values`; an empty text is NULL to Oracle, so it is asked apart."""
-    some = [value for value in values if value != ""]
-    filled = Q(**{f"{column}__in": some}) if some else Q()
-    return filled | Q(**{column: ""}) if "" in values else filled
+    """Return the filter for a column with one of `values`; an empty text is NULL to Oracle, there it is asked apart."""
+    values = list(values)
+    if "" not in values or not connection.features.interprets_empty_strings_as_nulls:
+        return Q(**{f"{column}__in": values})
+    return Q(**{f"{column}__in": [value for value in values if value != ""]}) | Q(**{column: ""})
 
 
 @dataclass(frozen=True)

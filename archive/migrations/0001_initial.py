@@ -148,7 +148,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='product',
-            index=models.Index(fields=['privilege', 'project'], name='product_privilege'),
+            index=models.Index(fields=['date_obs', 'id', 'privilege', 'project', 'creator'], name='product_latest'),
         ),
         migrations.AddIndex(
             model_name='product',
