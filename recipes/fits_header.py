@@ -17,6 +17,7 @@ from recipes.errors import UsageError
 
 BLOCK = 2880
 CARD = 80
+MAXIMUM_COUNT = 999
 MAXIMUM_HEADER_BYTES = 8 * 2**20
 
 _STRING = re.compile(r"'((?:[^']|'')*)'")
@@ -92,6 +93,13 @@ def number(cards: Mapping[str, Any], keyword: str, default: float) -> float:
     except (TypeError, ValueError, OverflowError):
         return default
     return found if math.isfinite(found) else default
+
+
+def refuse_absurd(cards: Cards, name: str) -> None:
+    """Raise UsageError where the header counts more axes or columns than there can be: readers loop over them."""
+    for keyword in ("NAXIS", "ZNAXIS", "TFIELDS"):
+        if not 0 <= number(cards, keyword, 0) <= MAXIMUM_COUNT:
+            raise UsageError(f"{name}: its header says {keyword} = {cards[keyword]}", hint="the header is damaged")
 
 
 def data_size(cards: Cards) -> int:

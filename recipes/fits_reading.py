@@ -23,7 +23,16 @@ from pydantic import ValidationError
 
 from recipes.attributes import FrameAttributes
 from recipes.errors import UsageError
-from recipes.fits_header import HduInfo, data_size, number, padded, parse_header, read_raw_header, wcs_cards
+from recipes.fits_header import (
+    HduInfo,
+    data_size,
+    number,
+    padded,
+    parse_header,
+    read_raw_header,
+    refuse_absurd,
+    wcs_cards,
+)
 from recipes.frame import Frame
 from recipes.masks import CONVENTION_CARD, CONVENTIONS, in_our_bits
 from recipes.products import Column, Table
@@ -107,8 +116,8 @@ class FitsFile:
         """Return the unit that holds the chip's image: `wanted` (EXTNAME or number), else the first image."""
         if wanted is not None and str(wanted).strip() != "":
             text = str(wanted).strip()
-            found = self.extension(text.upper())
-            if found is None and text.isdigit() and int(text) < len(self.hdus):
+            found = None if isinstance(wanted, int) else self.extension(text.upper())
+            if found is None and text.isdecimal() and int(text) < len(self.hdus):
                 found = self.hdus[int(text)]
             if found is None or not (found.is_image or found.is_compressed_image):
                 raise UsageError(f"{self.name} has no image {wanted!r}", hint=f"it has {self._described()}")
@@ -209,12 +218,18 @@ def _table(fits: FitsFile, index: int, attributes: FrameAttributes) -> Table:
     from astropy.io import fits as astropy_fits
 
     fits.file.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        opened = astropy_fits.open(fits.file, memmap=False, lazy_load_hdus=True)
-        hdu = opened[index]
-        columns = {column.name: Column(np.array(hdu.data[column.name]), column.unit or "") for column in hdu.columns}
-        opened.close(closed=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            opened = astropy_fits.open(fits.file, memmap=False, lazy_load_hdus=True)
+            hdu = opened[index]
+            names = [(column.name, column.unit or "") for column in hdu.columns]
+            columns = {name: Column(np.array(hdu.data[name]), unit) for name, unit in names}
+            opened.close(closed=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # astropy, fed with a broken table, raises errors of any kind
+        raise UsageError(f"{fits.name}: its table cannot be read ({error})") from None
     return Table(columns, name=fits.hdus[index].name, attributes=attributes)
 
 
@@ -229,6 +244,7 @@ def _scan(file: IO[bytes], name: str) -> FitsFile:
         if not raw:
             break
         cards = parse_header(raw)
+        refuse_absurd(cards, name)
         size = data_size(cards)
         offset = position + len(raw)
         if offset + size > total:
@@ -257,7 +273,9 @@ def _unpack(path: Path, unpacked: IO[bytes], name: str) -> None:
     with gzip.open(path, "rb") as packed:
         try:
             while raw := read_raw_header(packed.read, name) if not written else _next_header(packed, name):
-                size = padded(data_size(parse_header(raw)))
+                cards = parse_header(raw)
+                refuse_absurd(cards, name)
+                size = padded(data_size(cards))
                 written += len(raw) + size
                 if written > MAXIMUM_BYTES:
                     raise UsageError(f"{name}: unpacked it would take more than {MAXIMUM_BYTES >> 20} MiB")
@@ -320,7 +338,9 @@ class UnpackedPlane:
                     image = np.asarray(section[..., y0 : y0 + rows, :]).reshape(-1, shape[1])
                     self._file.write(image.astype(np.float32).tobytes())
                 opened.close(closed=False)
-        except (OSError, ValueError, TypeError, KeyError, IndexError, RuntimeError, MemoryError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the unpacker, fed with broken bytes, raises errors of any kind
             raise UsageError(f"{fits.name}: the compressed image cannot be unpacked ({error})") from None
         self._file.flush()
 

@@ -196,3 +196,45 @@ def test_world_coordinates_are_handed_on_only_when_complete():
     assert found["CRVAL1"] == 10.5
     assert "OBJECT" not in found
     assert wcs_cards({"CTYPE1": "RA---TAN"}) == {}
+
+
+def mutated(content, rng):
+    """Return a file with some bytes changed, cards overwritten, bytes put in, or its end cut off."""
+    broken = bytearray(content)
+    for _ in range(rng.integers(1, 6)):
+        at = int(rng.integers(0, max(1, min(len(broken), 6000))))
+        match rng.integers(0, 4):
+            case 0:
+                broken[at : at + 1] = rng.bytes(1)
+            case 1:
+                del broken[int(rng.integers(1, len(broken) + 1)) :]
+            case 2:
+                card = at // 80 * 80
+                broken[card + 10 : card + 30] = b"%20d" % int(
+                    rng.choice([0, -1, 1, 2, 10**6, 2**31, 2**63 - 1, 10**18])
+                )
+            case 3:
+                broken[at:at] = rng.bytes(int(rng.integers(1, 100)))
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("sort", ["plain", "extensions", "compressed", "gzip"])
+def test_mutated_files_are_read_or_refused(tmp_path, sort):
+    pixels = np.random.default_rng(1).integers(0, 60000, (40, 30)).astype("u2")
+    hdus = {
+        "extensions": [fits.PrimaryHDU(), fits.ImageHDU(pixels), fits.ImageHDU(pixels.astype("f4"))],
+        "compressed": [fits.PrimaryHDU(), fits.CompImageHDU(pixels)],
+    }.get(sort, [fits.PrimaryHDU(pixels)])
+    path = tmp_path / "whole.fits"
+    fits.HDUList(hdus).writeto(path)
+    content = gzip.compress(path.read_bytes()) if sort == "gzip" else path.read_bytes()
+    rng = np.random.default_rng(2)
+    refusals = []
+    for _ in range(100):
+        (tmp_path / "broken.fits").write_bytes(mutated(content, rng))
+        try:
+            read(tmp_path / "broken.fits", tmp_path)
+        except UsageError as error:
+            refusals.append(error.message)
+    assert len(refusals) > 20
+    assert all("broken.fits" in message for message in refusals)
