@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -112,6 +112,15 @@ class _Handler(WSGIRequestHandler):
             super().handle()
 
 
+def _closed_at_the_end(body: Iterable[bytes]) -> Iterator[bytes]:
+    """Close a body whatever happens: werkzeug's server forgets it when the client hangs up."""
+    try:
+        yield from body
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+
+
 class FakeUnit:
     """The unit; ``start`` and ``stop`` its server as the test likes."""
 
@@ -210,7 +219,7 @@ class FakeUnit:
         path = environ["PATH_INFO"]
         if path.startswith("/data/"):
             environ["SCRIPT_NAME"], environ["PATH_INFO"] = "/data", path.removeprefix("/data")
-            return self.data(environ, start_response)
+            return _closed_at_the_end(self.data(environ, start_response))
         request = Request(environ)
         body = request.get_data()
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
