@@ -14,7 +14,7 @@ import typer
 
 from awclient import data_commands, night_command, run_commands
 from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
-from awclient.session import JsonOption, Session, complete_recipe, session_of
+from awclient.session import JsonOption, Session, complete_recipe, keep_recipe_names, session_of
 from awclient.terminal import clean, out, out_json, out_table, say
 
 app = typer.Typer(
@@ -72,6 +72,7 @@ def login(
     configuration = Configuration(address, check_token(token.strip()))
     with session.open(configuration) as portal:
         who = portal.whoami()
+        keep_recipe_names(portal.recipes())
     path = write_configuration(configuration)
     say(f"logged in to {address} as {who['user']}; kept in {path}")
 
@@ -95,6 +96,7 @@ def list_recipes(context: typer.Context, json: JsonOption = False) -> None:
     """List the recipes, in the order in which a night needs them."""
     with session_of(context).open() as portal:
         recipes = portal.recipes()
+    keep_recipe_names(recipes)
     if json:
         out_json(recipes)
     else:

@@ -1,0 +1,156 @@
+"""The command line against the portal itself (Django's test server, real database, real store; no unit behind it)."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from django.contrib.auth.models import User
+from django.test import override_settings
+
+from archive.models import Profile
+from awclient.main import run
+from awclient.session import complete_recipe
+from awportal.tokens import make_token
+from processing_units.frontend.models import ProcessingUnit, Run
+
+
+@pytest.fixture
+def awrecipe(
+    live_server: Any, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """Run the command line in this process; return (exit code, standard output, standard error)."""
+    settings.DATA_ROOT = tmp_path / "data"
+    settings.BASE_URL = live_server.url
+    settings.DATA_URL = f"{live_server.url}/data"
+    ProcessingUnit.objects.create(name="local", port=1, key_hash="0" * 64)
+    monkeypatch.setattr("processing_units.frontend.dispatch.send_hints", lambda unit: None)
+    anna = User.objects.create(username="anna")
+    Profile.objects.create(user=anna, user_type=Profile.UserType.CHOOSES)
+    _, token = make_token(anna, "test")
+    monkeypatch.setenv("AWPORTAL_URL", live_server.url)
+    monkeypatch.setenv("AWPORTAL_TOKEN", token)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture(autouse=True, scope="session")
+def static_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let WhiteNoise find its directory; the test server, which lives as long as the session, looks once."""
+    with override_settings(STATIC_ROOT=tmp_path_factory.mktemp("static")):
+        yield
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    """Four biases, one of them with a name that suggests evil, a text and a broken file."""
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for number in range(4):
+        pixels = np.random.default_rng(number).normal(1000, 5, (16, 16)).astype(np.uint16)
+        header = fits.Header({"INSTRUME": "testcam", "IMAGETYP": "bias", "EXPTIME": 0.0,
+                              "DATE-OBS": f"2024-05-13T04:0{number}:00"})  # fmt: skip
+        stream = io.BytesIO()
+        fits.PrimaryHDU(pixels, header=header).writeto(stream)
+        (folder / f"b{number}.fits").write_bytes(stream.getvalue())
+    (folder / "notes.txt").write_text("cloudy")
+    (folder / "broken.fits").write_text("SIMPLE")
+    return folder
+
+
+@pytest.mark.django_db(transaction=True)
+def test_from_files_to_a_queued_run_and_its_cancel(awrecipe: Any, night: Path, tmp_path: Path) -> None:
+    code, output, said = awrecipe("ingest", str(night))
+    assert code == 0
+    assert "4 ingested, 0 there already, 1 refused, 1 other files left alone" in said
+    assert "refused: broken.fits" in said
+    assert output.splitlines()[1].split() == ["testcam", "2024-05-12", "RawBias", "1", "-", "4"]
+    assert "0 ingested, 4 there already" in awrecipe("ingest", str(night))[2]
+
+    frames = json.loads(awrecipe("products", "--kind", "RawBias", "--json")[1])
+    numbers = sorted(frame["id"] for frame in frames)
+    assert {frame["attributes"]["instrument"] for frame in frames} == {"testcam"}
+
+    code, output, said = awrecipe("run", "Bias", "--night", "2024-05-12", "--sigma-clip", "4", "--dry-run", "--json")
+    assert code == 0, said
+    plan = json.loads(output)
+    assert (code, plan["parameters"]["sigma_clip"]) == (0, 4.0)
+    assert plan["jobs"][0]["inputs"] == {"raw_bias": numbers}
+    assert not Run.objects.exists()
+
+    code, output, said = awrecipe("run", "Bias", f"{numbers[0]}-{numbers[-1]}", "--json")
+    assert (code, json.loads(output)["state"]) == (0, "queued")
+    code, _, said = awrecipe("status", "1", "--wait", "--timeout", "0.1")
+    assert code == 4
+    assert "it goes on" in said
+    assert "waiting: " in awrecipe("status", "1")[1]
+    assert awrecipe("logs", "1") == (0, "", "")
+    assert json.loads(awrecipe("status", "--json")[1])[0]["id"] == 1
+    assert json.loads(awrecipe("cancel", "1", "--json")[1])["state"] == "cancelled"
+    assert awrecipe("status", "1", "--wait")[0] == 1
+    code, _, said = awrecipe("retry", "1")
+    assert (code, "no failed job" in said) == (2, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_wrong_is_said_with_its_exit_code(awrecipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, code, word in (
+        (("run", "Sofa", "1"), 2, "there is no recipe 'Sofa'"),
+        (("run", "Bias", "999"), 2, "there is no product 999"),
+        (("run", "Bias"), 2, "no inputs are named"),
+        (("products", "--night", "May"), 2, "May"),
+        (("get",), 2, "no product is named"),
+        (("status", "x"), 2, "'run'"),
+        (("status", "1"), 2, "there is no run 1"),
+        (("frobnicate",), 2, "frobnicate"),
+    ):
+        assert (awrecipe(*arguments)[0], word in awrecipe(*arguments)[2]) == (code, True), arguments
+    monkeypatch.setenv("AWPORTAL_TOKEN", "aw_wrong")
+    code, _, said = awrecipe("list")
+    assert (code, "not known" in said) == (3, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_recipes_are_listed_described_and_completed(awrecipe: Any) -> None:
+    code, output, _ = awrecipe("list")
+    assert code == 0
+    assert output.splitlines()[1].split()[:3] == ["ReadNoise", "1", "ReadNoise"]
+    assert [name for name, _ in complete_recipe("read")] == ["ReadNoise"]
+    code, output, _ = awrecipe("help", "bias")
+    assert (code, "--sigma-clip" in output) == (0, True)
+    assert json.loads(awrecipe("units", "--json")[1])[0]["state"] == "down"
+    assert json.loads(awrecipe("whoami", "--json")[1])["user"] == "anna"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_login_keeps_address_and_token(
+    awrecipe: Any, live_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(os.environ["AWPORTAL_TOKEN"])
+    monkeypatch.delenv("AWPORTAL_TOKEN")
+    monkeypatch.delenv("AWPORTAL_URL")
+    assert awrecipe("list")[0] == 2
+    assert awrecipe("login", live_server.url, "--token-file", str(tmp_path / "token"))[0] == 0
+    assert awrecipe("whoami")[0] == 0
+
+
+def test_it_starts_fast_and_without_the_rest_of_the_house() -> None:
+    heavy = ("django", "httpx", "rich", "recipes", "pydantic")
+    code = f"import sys, awclient.main; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
