@@ -181,6 +181,9 @@ def _wanted(product: Product, method: Any) -> Wanted:
 
 def _use_named(piece: Piece, entry: Input, products: Sequence[Product], wanted: Wanted) -> None:
     fitting = [product for product in products if not _misfit(product, wanted)]
+    if not any(KINDS[kind].is_calibration for kind in entry.kinds):  # of all exposures' weights given, this one's own
+        maker = piece.reference.made_by_job
+        fitting = [product for product in fitting if maker and product.made_by_job == maker] or fitting
     given = ", ".join(product.name for product in products[:3])
     if not fitting:
         why = _misfit(products[0], wanted)

@@ -51,7 +51,7 @@ class UnitServer(BaseApplication):  # type: ignore[misc]
             "workers": 1,
             "threads": self._threads,
             "keepalive": 75,
-            "graceful_timeout": 10,
+            "graceful_timeout": 5,
             "timeout": 120,
             "proc_name": f"frontend {self._unit.name}",
             "accesslog": None,

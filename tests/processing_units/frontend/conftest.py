@@ -45,7 +45,9 @@ NIGHT = datetime(2024, 5, 12, 3, 0, tzinfo=UTC)
 
 if connection.vendor == "sqlite":
     # Threads and processes share the test database: it cannot be in the memory of this one. Set before it is made.
-    _folder = tempfile.TemporaryDirectory(prefix="awportal-test-")
+    # In shared memory where there is some: processes are killed here, no power is cut, so nothing has to reach a disk.
+    _shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    _folder = tempfile.TemporaryDirectory(prefix="awportal-test-", dir=_shared_memory)
     connections["default"].settings_dict["TEST"]["NAME"] = str(Path(_folder.name) / "test.sqlite3")
 
 

@@ -58,13 +58,14 @@ class Node:
     def __init__(self, unit: ProcessingUnit) -> None:
         self._url = f"http://{unit.host}:{unit.port}/unit"
 
-    def post(self, path: str, message: Any, key: str = UNIT_KEY) -> httpx.Response:
+    def post(self, path: str, message: Any, key: str = UNIT_KEY, seconds: float = 20) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
-        return httpx.post(f"{self._url}/{path}", content=message.model_dump_json(), headers=headers, timeout=20)
+        return httpx.post(f"{self._url}/{path}", content=message.model_dump_json(), headers=headers, timeout=seconds)
 
     def is_served(self) -> bool:
         try:
-            return self.post("up", ClusterManagerUp(cluster_manager="m", node="n", slots=2)).status_code == 200
+            message = ClusterManagerUp(cluster_manager="m", node="n", slots=2)
+            return self.post("up", message, seconds=2).status_code == 200
         except httpx.HTTPError:
             return False
 

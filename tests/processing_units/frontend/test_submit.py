@@ -84,9 +84,35 @@ def test_too_few_frames_of_one_chip_are_named(user: User, context: Context, unit
 
 
 def test_too_many_are_named(user: User, context: Context, unit: ProcessingUnit) -> None:
-    frames = [make_product(user, "BiasFrame").pk for _ in range(2)]
-    with pytest.raises(UsageError, match="HotPixels takes at most 1 bias_frame and got 2"):
-        submit(asked("HotPixels", frames), context)
+    flats = [make_product(user, "DomeFlatFrame", attributes={"filter": "V"}).pk for _ in range(2)]
+    with pytest.raises(UsageError, match="MasterFlat takes at most 1 dome_flat and got 2"):
+        submit(asked("MasterFlat", flats), context)
+
+
+def reduced(user: User, number: int) -> tuple[Product, Product]:
+    """Return what a job of Reduce made: a frame and its weight."""
+    given = {"attributes": {"filter": "V"}, "made_by_job": number, "made_by_run": 1}
+    frame = make_product(user, "ReducedScienceFrame", identity=f"job {number}: frame", **given)
+    return frame, make_product(user, "WeightFrame", identity=f"job {number}: weight", **given)
+
+
+def test_a_frame_gets_its_own_weight_and_no_others(user: User, context: Context, unit: ProcessingUnit) -> None:
+    pairs = [reduced(user, number) for number in (101, 102, 103)]
+    frames, weights = [frame.pk for frame, _ in pairs], [weight.pk for _, weight in pairs]
+    run = submit(Submission(recipe="SourceList", inputs={"frame": frames}), context)
+    named = submit(Submission(recipe="SourceList", inputs={"frame": frames, "weight": weights}), context)
+    for some in (run, named):
+        assert [job.inputs.get(role="weight").product_id for job in some.jobs.order_by("ordinal")] == weights
+        assert not JobInput.objects.filter(job__run=some, role="detection_frame").exists()
+
+
+def test_one_of_several_roles_is_enough(user: User, context: Context, unit: ProcessingUnit) -> None:
+    dome = make_product(user, "DomeFlatFrame", attributes={"filter": "V", "chip": "1"})
+    twilight = make_product(user, "TwilightFlatFrame", attributes={"filter": "R", "chip": "1"})
+    run = submit(asked("MasterFlat", [dome.pk, twilight.pk]), context)
+    assert [(job.label, job.inputs.get().product) for job in run.jobs.order_by("ordinal")] == [
+        ("1 R", twilight), ("1 V", dome),
+    ]  # fmt: skip
 
 
 def test_a_wrong_kind_is_named(user: User, context: Context, unit: ProcessingUnit) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from argparse import ArgumentParser
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     """Accept, claim, lease, commit and report for one unit; changes of its row hold from the next request on."""
 
     help = __doc__ or ""
-    requires_system_checks: ClassVar = []  # they would import every page; `manage.py check` is for that
+    requires_system_checks = ()  # they would import every page; `manage.py check` is for that
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from argparse import ArgumentParser
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     """Any number may be started; the one that holds the lock in the database works, the others wait for it."""
 
     help = __doc__ or ""
-    requires_system_checks: ClassVar = []  # they would import every page; `manage.py check` is for that
+    requires_system_checks = ()  # they would import every page; `manage.py check` is for that
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""

@@ -6,7 +6,7 @@ import os
 import secrets
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     """Make, change and list units."""
 
     help = __doc__ or ""
-    requires_system_checks: ClassVar = []  # they would import every page; `manage.py check` is for that
+    requires_system_checks = ()  # they would import every page; `manage.py check` is for that
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the actions and their options."""
