@@ -181,7 +181,13 @@ class Attempt:
     def _stage_out(self, outcome: Outcome) -> None:
         for path, product in outcome.products:
             try:
-                stage_out(path, product, self.spec.staging_url, self._pause)
+                stage_out(
+                    path,
+                    product,
+                    self.spec.staging_url,
+                    self._pause,
+                    lambda: self._node.heartbeats.frontend_is_away,
+                )
             except OSError as error:
                 raise fault_of_os_error(error, FaultKind.STAGE_OUT, "handing in the products") from error
 

@@ -89,6 +89,11 @@ class Heartbeats(threading.Thread):
         self._end = threading.Event()
         self._away = False
 
+    @property
+    def frontend_is_away(self) -> bool:
+        """Whether the last heartbeat was not answered."""
+        return self._away
+
     def run(self) -> None:
         """Beat until the end."""
         while not self._end.wait(jittered(self._every)):

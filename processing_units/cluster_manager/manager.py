@@ -198,6 +198,7 @@ class ClusterManager:
             time.sleep(0.05)
 
     def _leave(self, reason: str) -> None:
+        log.info("leaving: %s", reason)
         message = ClusterManagerDown(
             cluster_manager=self._identity.cluster_manager, node=self._identity.node, reason=reason
         )

@@ -61,8 +61,9 @@ class Scratch:
 
 def make_directory(directory: Path) -> None:
     """Make the directory of an attempt."""
-    for folder in (directory, directory / "inputs", directory / "outputs", directory / "tmp"):
-        folder.mkdir(mode=0o700)
+    directory.mkdir(mode=0o700, parents=True)  # somebody may have tidied up the scratch directory meanwhile
+    for name in ("inputs", "outputs", "tmp"):
+        (directory / name).mkdir(mode=0o700)
 
 
 def note_process(directory: Path, pid: int) -> None:

@@ -79,7 +79,7 @@ class Slots:
         """Ask for work now and then while slots are free, hints or no hints, until the node drains."""
         backoff = Backoff(POLL_SECONDS / 4, LONGEST_POLL_SECONDS)
         while True:
-            answered = self._wake_slots()
+            answered = self._wake_slots_safely()
             if answered:
                 backoff.reset()
             with self._change:
@@ -87,12 +87,23 @@ class Slots:
                 if self._draining:
                     return
 
+    def _wake_slots_safely(self) -> bool:
+        try:
+            return self._wake_slots()
+        except Exception:  # the edge: without the poll a node whose broker is away would do nothing, and nobody know
+            log.exception("asking for work failed; it is asked again")
+            return False
+
     def _wake_slots(self) -> bool:
         """Give every free slot a job, as long as there are any; return whether the frontend answered."""
         while (slot := self._take(wait=False)) is not None:
-            spec, answered = self._claim(slot)
+            spec = None
+            try:
+                spec, answered = self._claim(slot)
+            finally:
+                if spec is None:
+                    self._give_back(slot)
             if spec is None:
-                self._give_back(slot)
                 return answered
             threading.Thread(
                 target=self._work_and_give_back, args=(slot, spec), name=f"slot {slot}", daemon=True

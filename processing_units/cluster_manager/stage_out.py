@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +16,23 @@ from processing_units.contract import FaultKind, StagedProduct
 
 log = logging.getLogger(__name__)
 
+PATIENCE_SECONDS = 10 * 60.0
 _WRONG_DIGEST = 422
 _NO_ROOM = 507
 _TRIES = 3
 
 
-def stage_out(path: Path, product: StagedProduct, staging_url: str, pause: Callable[[float], None]) -> None:
+def stage_out(
+    path: Path,
+    product: StagedProduct,
+    staging_url: str,
+    pause: Callable[[float], None],
+    portal_is_away: Callable[[], bool],
+) -> None:
     """Send one product; ``pause`` sleeps while the data server is away, or raises when the attempt is to end.
+
+    While all of the portal is away there is no hurry. A data server that alone is away for `PATIENCE_SECONDS`, or that
+    hangs up each time, is a failure that somebody should see.
 
     The bytes are hashed once, by the data server, which refuses them if they have not the sha256 that the recipe found
     while it wrote them.
@@ -34,10 +45,20 @@ def stage_out(path: Path, product: StagedProduct, staging_url: str, pause: Calla
     _sync(path)
     backoff = Backoff()
     damaged = 0
+    until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             stored = stage(staging_url, path.name, path, product.sha256)
         except FetchFailed as error:
+            if portal_is_away():
+                until = time.monotonic() + PATIENCE_SECONDS
+            if time.monotonic() > until:
+                raise FaultError(
+                    FaultKind.STAGE_OUT,
+                    f"The product {product.name} could not be handed in for {PATIENCE_SECONDS / 60:.0f} minutes: "
+                    f"{error.message}",
+                    hint=error.hint,
+                ) from error
             log.info("%s cannot be handed in (%s); it is tried again", product.name, error)
         except UploadRefused as error:
             damaged += error.status == _WRONG_DIGEST

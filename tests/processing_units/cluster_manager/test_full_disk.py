@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from fake_unit import eventually
 
+from dataserver.errors import DiskFull
+
 pytestmark = pytest.mark.processes
 
 
@@ -51,3 +53,17 @@ def test_an_input_larger_than_the_cache(unit, start_worker, done, tmp_path):
     [failure] = job.failures
     assert failure.fault == "disk_full"
     assert "huge.fits" in failure.message
+
+
+def test_a_data_server_without_room(unit, start_worker, done, monkeypatch):
+    def stage(*_, **__):
+        raise DiskFull("no room left to write", "free some space there")
+
+    start_worker()
+    with monkeypatch.context() as full:
+        full.setattr(unit.store, "stage", stage)
+        job = done(unit.submit(["product", "p.fits", 3_000_000]), "failed")
+    [failure] = job.failures
+    assert failure.fault == "disk_full"
+    assert "data server has no room for p.fits" in failure.message
+    assert len(done(unit.submit(["product", "p.fits", 3_000_000])).commits) == 1
