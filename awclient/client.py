@@ -18,6 +18,7 @@ Json = dict[str, Any]
 _API = "/api/v1"
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 8.0
+_DEFECT_PATIENCE = 5.0
 # Statuses that say "not now": the same request may succeed later.
 _PASSING = {429, 500, 502, 503, 504}
 _PAGE = 500
@@ -184,7 +185,9 @@ class Portal:
                 why = f"{self.url} answered {response.status_code}"
             asked = _asked_pause(response)
             wait = max(asked, pause * random.uniform(0.75, 1.25))  # noqa: S311 - spreads clients, hides nothing
-            if time.monotonic() - begin + wait > self.patience:
+            # A portal that fails at this very request will not mend itself; one that restarts does.
+            failed = response is not None and response.status_code == httpx.codes.INTERNAL_SERVER_ERROR
+            if time.monotonic() - begin + wait > (min(self.patience, _DEFECT_PATIENCE) if failed else self.patience):
                 if response is not None:
                     raise self._error(response)
                 raise Lost(

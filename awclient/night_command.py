@@ -71,7 +71,8 @@ def _ingest(
     )
     progress.line(report.summary())
     for entry in report.refused:
-        progress.line(f"  refused: {entry['file']}: {entry['reason']}")
+        hint = f" ({entry['hint']})" if entry["hint"] else ""
+        progress.line(f"  refused: {entry['file']}: {entry['reason']}{hint}")
     if not report.frames:
         raise RecipeFailed("no frame could be ingested", hint="--type and --instrument tell what the headers do not")
     return report

@@ -99,7 +99,6 @@ def list_runs(
     limit: Annotated[int, Query(ge=1, le=_LARGEST_PAGE)] = 50,
     open: bool = False,
     mine: bool = True,
-    comment: Annotated[str, Query(max_length=500)] = "",
 ) -> RunList:
     """List runs: one's own, or (``mine`` false) all that one may see; ``open`` only those that have not ended."""
     context = context_of_request(request)
@@ -108,8 +107,6 @@ def list_runs(
         found = found.filter(user=context.user)
     if open:
         found = found.filter(jobs__state__in=[JobState.QUEUED, JobState.RUNNING]).distinct()
-    if comment:
-        found = found.filter(remark=comment)
     count = found.count()
     listed = list(found[offset : offset + limit])
     counts = job_counts_of(listed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -117,3 +118,15 @@ def test_something_else_than_a_portal_is_said_so(server: Scripted, portal: Porta
     server.json("GET", "/api/v1/whoami", ["a list"])
     with pytest.raises(Lost, match="not a portal"):
         portal.whoami()
+
+
+def test_a_portal_that_fails_itself_is_given_up_soon(server: Scripted) -> None:
+    server.json("GET", "/api/v1/whoami", {"error": "the portal failed at this request", "hint": ""}, status=500)
+    begin = time.monotonic()
+    with (
+        Portal(Configuration(server.url, "aw_test"), patience=60) as portal,
+        pytest.raises(Lost, match="the portal failed at this request"),
+    ):
+        portal.whoami()
+    assert time.monotonic() - begin < 8
+    assert len(server.requests) > 2
