@@ -164,9 +164,8 @@ def _mask_events(
     made.mask[on_trail] |= np.uint16(SATELLITE)
     bad |= on_trail
     psf = measure_psf(signal, sky.noise_map, bad)
-    report(0.35, "looking for cosmic rays")
     hit = find_cosmic_rays(made.data, made.variance, bad, laplacian_threshold=sigclip, contrast=objlim,
-                           detection_threshold=threshold, sky=sky.level_map, psf=psf)  # fmt: skip
+                           detection_threshold=threshold, sky=sky.level_map, psf=psf, progress=(0.35, 0.8))  # fmt: skip
     made.mask[hit] |= np.uint16(COSMIC_RAY)
     bad |= hit
     return measure_sky(made.data, bad, back_size), measure_psf(signal, sky.noise_map, bad), len(trails)

@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.ccd.psf import PointSpread
-from recipes.frame import FloatArray
+from recipes.frame import FloatArray, strip_bounds
+from recipes.progress import tracked
 
 # Neighbours of a hit count from this fraction of the threshold on (van Dokkum 2001, section 3).
 NEIGHBOUR_FRACTION = 0.3
 ITERATIONS = 4
 MARGIN = 6  # pixels of mirrored sky around the frame: the filters of LA Cosmic, up to 7 × 7, have no edge then
+STRIP_ROWS, OVERLAP = 512, 48  # rows at a time, to bound memory; four iterations reach no farther than the overlap
 SHARPNESS_MARGIN = 1.3  # of our choice: stars differ by the place of their centre within a pixel, and by noise
 UNKNOWN_SHARPNESS = 3.5  # of a star with a FWHM of 3 pixels
 _EIGHT = np.ones((3, 3), dtype=bool)
@@ -27,6 +29,7 @@ def find_cosmic_rays(
     detection_threshold: float,
     sky: FloatArray,
     psf: PointSpread | None = None,
+    progress: tuple[float, float] = (0.0, 1.0),
 ) -> NDArray[np.bool_]:
     """Find pixels hit by cosmic rays.
 
@@ -48,21 +51,53 @@ def find_cosmic_rays(
         Level of the sky, in the unit of `data`.
     psf : PointSpread, optional
         Of the frame's stars: what is no sharper than they are is not a hit.
+    progress : tuple of float
+        Fractions of the job's progress at its beginning and end.
 
     Returns
     -------
     array of bool
         True where a cosmic ray is.
     """
+    smooth = filled(data, bad)
+    hits, cleaned = np.zeros(data.shape, dtype=bool), smooth.copy()
+    bounds = strip_bounds(data.shape[0], STRIP_ROWS)
+    for y0, y1 in tracked(bounds, "looking for cosmic rays", *progress):
+        # What is found depends on no more than OVERLAP rows around, so strips give what the whole frame would.
+        top, bottom = max(y0 - OVERLAP, 0), min(y1 + OVERLAP, data.shape[0])
+        found, without = _la_cosmic(
+            smooth[top:bottom], filled(variance[top:bottom], bad[top:bottom]), bad[top:bottom], laplacian_threshold,
+            contrast,
+        )  # fmt: skip
+        hits[y0:y1], cleaned[y0:y1] = found[y0 - top : y1 - top], without[y0 - top : y1 - top]
+    hits &= ~bad
+    y, x = np.nonzero(hits)
+    if not len(y):
+        return hits
+    from scipy import ndimage
+
+    group = ndimage.label(hits, structure=_EIGHT)[0][y, x]
+    # What the noise would be without the hit: its own light is taken out of the variance.
+    excess = np.maximum(data[y, x] - cleaned[y, x], 0.0)
+    noise = np.sqrt(np.maximum(variance[y, x] - excess * _poisson_slope(data, variance, bad), 0.0) + 1e-12)
+    highest = np.zeros(group.max() + 1)
+    np.maximum.at(highest, group, excess / noise)
+    kept = (highest >= detection_threshold)[group] & _sharper_than_stars(smooth, sky, y, x, group, psf)
+    hits[y[~kept], x[~kept]] = False
+    return hits
+
+
+def _la_cosmic(
+    data: FloatArray, variance: FloatArray, bad: NDArray[np.bool_], threshold: float, contrast: float
+) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Return the hits and the image without them."""
     import astroscrappy
 
-    smooth = filled(data, bad)
-    inside = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    padded_hits, padded_cleaned = astroscrappy.detect_cosmics(
-        np.pad(smooth, MARGIN, mode="symmetric"),
+    hits, cleaned = astroscrappy.detect_cosmics(
+        np.pad(data, MARGIN, mode="symmetric"),
         inmask=np.pad(bad, MARGIN, mode="symmetric"),
-        invar=np.pad(filled(variance, bad), MARGIN, mode="symmetric"),
-        sigclip=laplacian_threshold,
+        invar=np.pad(variance, MARGIN, mode="symmetric"),
+        sigclip=threshold,
         sigfrac=NEIGHBOUR_FRACTION,
         objlim=contrast,
         gain=1.0,
@@ -72,40 +107,37 @@ def find_cosmic_rays(
         cleantype="medmask",
         fsmode="median",
     )
-    hits, cleaned = np.asarray(padded_hits, dtype=bool)[inside] & ~bad, padded_cleaned[inside]
-    if not hits.any():
-        return hits
-    from scipy import ndimage
-
-    # What the noise would be without the hit: its own light is taken out of the variance.
-    excess = np.where(hits, data - cleaned, 0.0)
-    noise = np.sqrt(np.maximum(variance - np.maximum(excess, 0.0) * _poisson_slope(data, variance, bad), 0.0) + 1e-12)
-    labels, count = ndimage.label(hits, structure=_EIGHT)
-    highest = ndimage.maximum(excess / noise, labels, index=np.arange(1, count + 1))
-    strong = np.concatenate([[False], np.asarray(highest) >= detection_threshold])[labels]
-    return _sharper_than_stars(smooth - sky, np.where(strong, labels, 0), psf)
+    inside = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    return np.asarray(hits, dtype=bool)[inside], np.asarray(cleaned)[inside]
 
 
-def _sharper_than_stars(signal: FloatArray, labels: NDArray[np.intp], psf: PointSpread | None) -> NDArray[np.bool_]:
-    """Return the hits whose peak stands higher above its 5 × 5 median than a star's does.
+def _sharper_than_stars(
+    data: FloatArray,
+    sky: FloatArray,
+    y: NDArray[np.intp],
+    x: NDArray[np.intp],
+    group: NDArray[np.int32],
+    psf: PointSpread | None,
+) -> NDArray[np.bool_]:
+    """Return which hits belong to a group whose peak stands higher above its 5 × 5 median than a star's does.
 
     LA Cosmic grows hits into all that is bright beside them, so a hit (or a bad pixel) near the core of a bright star
     takes the whole core with it. Of such a group only the pixels that are sharp themselves are kept.
     """
-    y, x = np.nonzero(labels)
-    if not len(y):
-        return np.zeros(labels.shape, dtype=bool)
-    padded = np.pad(signal, 2, mode="symmetric")
-    around = np.median(np.stack([padded[y + dy, x + dx] for dy in range(5) for dx in range(5)]), axis=0)
-    sharp = signal[y, x] > SHARPNESS_MARGIN * _star_sharpness(psf) * around
-    group = labels[y, x]
-    order = np.lexsort((-signal[y, x], group))
+    height, width = data.shape
+    level = sky[y, x]
+    around = [
+        data[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
+        for dy in range(-2, 3)
+        for dx in range(-2, 3)
+    ]
+    peak = data[y, x] - level
+    sharp = peak > SHARPNESS_MARGIN * _star_sharpness(psf) * (np.median(np.stack(around), axis=0) - level)
+    order = np.lexsort((-peak, group))
     first = order[np.r_[True, np.diff(group[order]) > 0]]  # the brightest pixel of each group
-    group_is_sharp = np.zeros(labels.max() + 1, dtype=bool)
+    group_is_sharp = np.zeros(group.max() + 1, dtype=bool)
     group_is_sharp[group[first]] = sharp[first]
-    kept = np.zeros(labels.shape, dtype=bool)
-    kept[y, x] = sharp | group_is_sharp[group]
-    return kept
+    return np.asarray(sharp | group_is_sharp[group])
 
 
 def _star_sharpness(psf: PointSpread | None) -> float:
