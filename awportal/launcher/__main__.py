@@ -21,8 +21,10 @@ def main() -> int:
     """Start what was asked for and return its exit code."""
     arguments = _parser().parse_args()
     layout = Layout(Path(os.environ.get("AWPORTAL_HOME", TREE / "var")).resolve(), arguments.port)
-    # Both ways of asking us to stop come as the same exception, wherever we are.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both ways of asking us to stop come as the same exception, wherever we are; a shell that starts us in the
+    # background has SIGINT ignored, so that is set too.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     try:
         with lock(layout.home, layout.base_url):
             return _run(arguments, layout)
