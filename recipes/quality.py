@@ -97,6 +97,19 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "subwindow_difference": Limit(PREVIOUS, maximum=0.05),
     },
 }  # fmt: skip
+LIMITS["ReducedScienceFrame"] = {
+    "sky_level": Limit(LEVEL),
+    "sky_noise": Limit(NOISE),
+    "sky_flatness": Limit(FLATNESS),
+    "psf_fwhm": Limit(LEVEL),
+    "seeing": Limit(LEVEL),
+    "masked_fraction": Limit(COUNT, maximum=0.2),
+}
+LIMITS["SourceList"] = {
+    "source_count": Limit(COUNT, minimum=1.0),
+    "flagged_fraction": Limit(COUNT),
+    "completeness_50_magnitude": Limit(LEVEL),
+}
 LIMITS["TwilightFlatFrame"] = LIMITS["DomeFlatFrame"] | {"outlier_fraction": Limit(COUNT, maximum=0.05)}
 
 
