@@ -33,7 +33,7 @@ from recipes.fits_header import (
     refuse_absurd,
     wcs_cards,
 )
-from recipes.frame import Frame
+from recipes.frame import ALL, Frame
 from recipes.masks import CONVENTION_CARD, CONVENTIONS, in_our_bits
 from recipes.products import Column, Table
 
@@ -65,14 +65,14 @@ class FilePlane:
         """Rows and columns."""
         return self._shape
 
-    def read(self, y0: int, y1: int) -> NDArray[Any]:
+    def read(self, y0: int, y1: int, columns: slice = ALL) -> NDArray[Any]:
         """Return rows `y0` to `y1` in float32 (NaN where BLANK), or as bits where it is a mask."""
         width = self._shape[1]
         size = (y1 - y0) * width * self._type.itemsize
         raw = os.pread(self._file.fileno(), size, self._offset + y0 * width * self._type.itemsize)
         if len(raw) != size:
             raise UsageError(f"{self._name}: the file ends before row {y1}", hint="it was cut off: copy it again")
-        stored = np.frombuffer(raw, self._type).reshape(y1 - y0, width)
+        stored = np.frombuffer(raw, self._type).reshape(y1 - y0, width)[:, columns]
         if self._convention:
             plain = stored if self._zero == 0 else stored.astype(np.int64) + int(self._zero)
             return in_our_bits(plain, self._convention)
@@ -349,8 +349,8 @@ class UnpackedPlane:
         """Rows and columns."""
         return self._shape
 
-    def read(self, y0: int, y1: int) -> NDArray[Any]:
+    def read(self, y0: int, y1: int, columns: slice = ALL) -> NDArray[Any]:
         """Return rows `y0` to `y1` in float32."""
         row = 4 * self._shape[1]
         raw = os.pread(self._file.fileno(), (y1 - y0) * row, y0 * row)
-        return np.frombuffer(raw, np.float32).reshape(y1 - y0, self._shape[1])
+        return np.frombuffer(raw, np.float32).reshape(y1 - y0, self._shape[1])[:, columns]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.attributes import FrameAttributes
+from recipes.attributes import FrameAttributes, Section
 from recipes.errors import UsageError
 from recipes.masks import NO_DATA
 
@@ -25,6 +25,9 @@ MaskArray = NDArray[np.uint16]
 STRIP_BYTES = 24 * 2**20
 
 
+ALL = slice(None)
+
+
 class Plane(Protocol):
     """Pixels that are read by rows."""
 
@@ -32,8 +35,8 @@ class Plane(Protocol):
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
 
-    def read(self, y0: int, y1: int) -> NDArray[Any]:
-        """Return rows `y0` to `y1` (end excluded)."""
+    def read(self, y0: int, y1: int, columns: slice = ALL) -> NDArray[Any]:
+        """Return rows `y0` to `y1` (end excluded), or of them some columns."""
 
 
 class ArrayPlane:
@@ -49,9 +52,9 @@ class ArrayPlane:
         """Rows and columns."""
         return self._values.shape[0], self._values.shape[1]
 
-    def read(self, y0: int, y1: int) -> NDArray[Any]:
+    def read(self, y0: int, y1: int, columns: slice = ALL) -> NDArray[Any]:
         """Return rows `y0` to `y1`, read-only."""
-        return self._values[y0:y1]
+        return self._values[y0:y1, columns]
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,12 @@ class Frame:
             mask = np.where(no_number, mask | np.uint16(NO_DATA), mask)
         variance = None if self._variance is None else self._variance.read(y0, y1)
         return Strip(y0, y1, data, variance, mask)
+
+    def section(self, section: Section) -> FloatArray:
+        """Return the science pixels of a section, without converting those beside it."""
+        if self._data is None:
+            return np.zeros(section.shape, np.float32)
+        return self._data.read(section.y0, section.y1, slice(section.x0, section.x1))
 
     def strips(self, rows: int | None = None) -> Iterator[Strip]:
         """Yield the frame in strips of `rows` rows from the bottom up."""

@@ -65,9 +65,9 @@ def make_flat(
     Notes
     -----
     Each frame is divided by its clipped mean m over the good pixels of the central quarter. Rejection is about the
-    median with the variance (f m / g + RN²) / m² of a pixel of response f, gain g and read noise RN; the variance of
-    the result is the sum of those of the accepted values over their number squared, plus what bias and dark add, which
-    is common to all frames.
+    median with the variance (f m / g + RN²) / m² of a pixel of response f, gain g and read noise RN. The mean is
+    weighted by m, as photon noise asks for: with W the sum of m over the n accepted frames the variance of the result
+    is (f W / g + n RN²) / W², plus n²/W² times that of bias and dark, which all frames have in common.
     """
     check_alike(raw, minimum=1, what=kind, same_filter=True)
     dark_frame, left_out = usable_dark(given.dark_frame, raw)
@@ -184,7 +184,6 @@ def _stack(
     shape = first.shape
     data, variance, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
     levels = np.array([entry.level for entry in usable], np.float32)[:, np.newaxis, np.newaxis]
-    inverse, inverse_squared = float(np.mean(1 / levels)), float(np.mean(1 / levels**2))
     gain: Any = read_noise_of(first, gains)
     rejected = 0
     bounds = strip_bounds(shape[0], rows_of_strips(shape[1], 5 * len(usable)))
@@ -194,13 +193,15 @@ def _stack(
         bits = np.stack([bits for _, bits in strips])
         valid = (bits & np.uint16(SATURATED | NO_DATA)) == 0
         gain_rows = gain[y0:y1] if np.ndim(gain) else np.float32(gain)
-        mean = clipped_mean(stack, partial(_sigma, levels, gain_rows, read_noise), sigma_clip, valid)
+        sigma = partial(_sigma, levels, gain_rows, read_noise)
+        mean = clipped_mean(stack, sigma, sigma_clip, valid, weights=[entry.level for entry in usable])
         empty = mean.count == 0
         value = np.where(empty, np.float32(1), mean.mean)
         data[y0:y1] = value
-        noise = inverse * np.maximum(value, 0) / gain_rows + inverse_squared * read_noise**2
-        common = inverse**2 * first.calibration_variance(y0, y1)
-        variance[y0:y1] = np.where(empty, 0, noise / np.maximum(mean.count, 1) + common)
+        total = np.maximum(mean.weight, np.float32(1e-6))
+        noise = (np.maximum(value, 0) * total / gain_rows + mean.count * np.float32(read_noise**2)) / total**2
+        common = (mean.count / total) ** 2 * first.calibration_variance(y0, y1)
+        variance[y0:y1] = np.where(empty, 0, noise + common)
         never = np.bitwise_and.reduce(bits) & np.uint16(SATURATED)
         mask[y0:y1] = bad[y0:y1] | never | np.where(empty | (value <= 0), np.uint16(NO_DATA), np.uint16(0))
         rejected += int(mean.rejected.sum())

@@ -14,6 +14,7 @@ from recipes.ccd.sub_windows import sub_windows
 from recipes.frame import FloatArray
 
 _PIXELS_A_WINDOW = 4096
+_PIXELS_OF_AN_ESTIMATE = 2**20
 _LEAST_USABLE = 0.5
 _PILED_UP = 0.01
 
@@ -28,12 +29,14 @@ def pair_noise(
 
 def estimated_read_noise(chips: Sequence[RawChip]) -> dict[str, float]:
     """Return the read noise of each amplifier from the first pair of frames, for want of a measured one."""
-    first, second = chips[0].whole(), chips[1].whole()
+    first, second = chips[:2]
     found = {}
-    for region in chips[0].regions:
-        noise = pair_noise(first[region.slices], second[region.slices])[0]
+    for region in first.regions:
+        rows = max(1, min(region.rows.stop - region.rows.start, _PIXELS_OF_AN_ESTIMATE // first.shape[1]))
+        y0 = (region.rows.start + region.rows.stop - rows) // 2
+        one, two = (chip.strip(y0, y0 + rows)[0][:, region.columns] for chip in (first, second))
         # The overscan's own noise came in with its subtraction.
-        found[region.amplifier] = noise / float(np.sqrt(1 + chips[0].overscan_noise(region)))
+        found[region.amplifier] = pair_noise(one, two)[0] / float(np.sqrt(1 + first.overscan_noise(region)))
     return found
 
 

@@ -136,7 +136,7 @@ class RawChip:
         if region.overscan is None:
             return np.zeros((1, 1), np.float32)
         section = region.overscan
-        pixels = self.frame.strip(section.y0, section.y1).data[:, section.x0 : section.x1]
+        pixels = self.frame.section(section)
         overall = np.float32(np.nanmedian(pixels)) if np.isfinite(pixels).any() else np.float32(0)
         if self.method <= 4:
             return np.full((1, 1), overall, np.float32)
