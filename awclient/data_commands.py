@@ -149,8 +149,8 @@ def ingest(
         out_json(report.as_json())
     else:
         say(report.summary())
-        for entry in report.refused:
-            say(f"  refused: {entry['file']}: {entry['reason']}" + (f" ({entry['hint']})" if entry["hint"] else ""))
+        for line in report.refusals():
+            say(line)
         rows: dict[tuple[str, ...], int] = {}
         for product in report.frames:
             key = (

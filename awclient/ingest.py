@@ -50,6 +50,17 @@ class IngestReport:
         text = f"{len(self.new)} ingested, {len(self.known)} there already, {len(self.refused)} refused"
         return text + (f", {len(self.skipped)} other files left alone" if self.skipped else "")
 
+    def refusals(self) -> list[str]:
+        """Return why files were refused, a line a reason."""
+        files: dict[str, list[str]] = {}
+        for entry in self.refused:
+            hint = f" ({entry['hint']})" if entry["hint"] else ""
+            files.setdefault(f"{entry['reason']}{hint}", []).append(entry["file"])
+        return [
+            f"  refused: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: {reason}"
+            for reason, names in files.items()
+        ]
+
     def as_json(self) -> Json:
         """Return it for a script."""
         return {

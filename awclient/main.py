@@ -150,8 +150,7 @@ def run(arguments: list[str]) -> int:
         _tell(problem)
         return problem.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        say("interrupted; what was submitted goes on, and the same command re-attaches to it")
-        return EXIT_INTERRUPTED
+        result = EXIT_INTERRUPTED
     except typer.TyperException as problem:
         _tell(UsageProblem(_message_of(problem), hint=_usage_hint(problem)))
         return EXIT_USAGE
@@ -165,6 +164,8 @@ def run(arguments: list[str]) -> int:
         say(f"awrecipe: a defect of awrecipe itself: {type(problem).__name__}: {problem}")
         say("  set AWRECIPE_TRACEBACK=1, run it again, and report what it prints")
         return EXIT_LOST
+    if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code
+        say("interrupted; what was submitted goes on, and the same command re-attaches to it")
     return result if isinstance(result, int) else EXIT_OK
 
 

@@ -70,9 +70,8 @@ def _ingest(
         portal, paths, read_type_rules(types), instrument=instrument, camera=camera, progress=progress
     )
     progress.line(report.summary())
-    for entry in report.refused:
-        hint = f" ({entry['hint']})" if entry["hint"] else ""
-        progress.line(f"  refused: {entry['file']}: {entry['reason']}{hint}")
+    for line in report.refusals():
+        progress.line(line)
     if not report.frames:
         raise RecipeFailed("no frame could be ingested", hint="--type and --instrument tell what the headers do not")
     return report

@@ -81,8 +81,9 @@ def test_killed_while_it_waits_it_re_attaches(
     first = begin(server, own_home, *command)
     wait_for(lambda: any(path.startswith("/api/v1/runs/1") for _, path, _, _ in server.requests))
     first.send_signal(sent)
-    first.communicate(timeout=20)
+    _, said = first.communicate(timeout=20)
     assert first.returncode == code
+    assert ("the same command re-attaches" in said) == (sent is signal.SIGINT)
     runs.state = "done"
     second = begin(server, own_home, *command)
     output, said = second.communicate(timeout=20)
