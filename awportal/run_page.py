@@ -8,9 +8,10 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from archive.context import Context, visible
-from archive.models import Measurement, Product
+from archive.models import Product
 from awportal.command_line import run_line
 from awportal.listing import with_pictures
+from awportal.run_quality import Quality, quality_of
 from processing_units.contract import JobState, RunStatus
 from processing_units.frontend.logs import LogText, log_of, neutralised
 from processing_units.frontend.models import Attempt, Job, Run
@@ -19,7 +20,6 @@ from processing_units.frontend.status import job_status, run_status
 
 JOBS_SHOWN = 50
 PRODUCTS_SHOWN = 24
-VALUES_SHOWN = 60
 LOG_LINES = 50
 BAR_ORDER = (JobState.DONE, JobState.RUNNING, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED)
 BAR_CLASS = {
@@ -59,7 +59,7 @@ class RunView:
     may_change: bool
     products: list[Product] = field(default_factory=list)
     products_in_all: int = 0
-    values: list[Measurement] = field(default_factory=list)
+    quality: Quality | None = None
     chosen: list[ChosenCalibrations] = field(default_factory=list)
     failed: list[Job] = field(default_factory=list)
     log: LogText | None = None
@@ -98,12 +98,7 @@ def view_run(run: Run, context: Context, *, state: JobState | None = None, page:
     made = visible(context).filter(made_by_run=run.pk).order_by("-pk")
     view.products = with_pictures(list(made.defer("parameters")[:PRODUCTS_SHOWN]))
     view.products_in_all = made.count()
-    view.values = list(
-        Measurement.objects.filter(product__in=made.order_by())
-        .exclude(verdict=Measurement.Verdict.UNLIMITED)
-        .select_related("product")
-        .order_by("verdict", "product", "pk")[:VALUES_SHOWN]
-    )
+    view.quality = quality_of(made)
     view.failed = list(run.jobs.filter(state=JobState.FAILED).order_by("ordinal")[:3])
     view.log_job = _job_to_follow(run)
     view.log = log_of(view.log_job) if view.log_job else None

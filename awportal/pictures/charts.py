@@ -121,7 +121,7 @@ def trend_chart(
     good = [point for point in points if math.isfinite(point[0])]
     if len(good) < 2:
         return None
-    width, height = 680.0, 200.0
+    width, height = 420.0, 160.0
     limits = [limit for limit in (lower, upper) if limit is not None and math.isfinite(limit)]
     spread = [point[0] for point in good]
     near = [limit for limit in limits if _is_near(limit, spread)]

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django import template
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from archive.context import context_of
@@ -36,6 +36,7 @@ SIGNS = {
     "unlimited": ("off", "·"),
     "draining": ("wait", "…"),
 }
+_TROUBLE = re.compile(r"^[\d:.]* ?(?:\w+ )?(?:failed|error|usage|killed|out of)\b|Traceback|Error:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -48,6 +49,17 @@ def clean(text: object) -> str:
 def _visible(character: str) -> str:
     code = ord(character)
     return chr(0x2400 + code) if code < 32 else "�"
+
+
+@register.filter
+def marked_log(text: str) -> SafeString:
+    """Return a log, harmless, with the lines that tell of a failure marked."""
+    lines = clean(text).split("\n")
+    return format_html_join("\n", "{}", ((_marked(line),) for line in lines))
+
+
+def _marked(line: str) -> SafeString | str:
+    return format_html('<b class="err">{}</b>', line) if _TROUBLE.search(line) else line
 
 
 @register.simple_tag

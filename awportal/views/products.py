@@ -31,12 +31,16 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
     context = context_of(request.user)
     found = _find(request, pk)
     job = Job.objects.filter(pk=found.made_by_job, run__in=visible_runs(context)).first() if found.made_by_job else None
+    measured = trends(found, context)
+    histories = [pair for pair in measured if pair[1] is not None]
     up, down = ancestors(context, found, depth=8), descendants(context, found, depth=4)
     answer = {
         "product": found,
         "content": content_of(found),
         "look": look_at(found),
-        "trends": trends(found, context),
+        "trends": measured,
+        # those that are held to limits first
+        "histories": sorted(histories, key=lambda pair: pair[0].verdict == "unlimited"),
         "formats": formats_for(content_of(found)),
         "job": job,
         "used_by": _recipes_that_take(found.kind),

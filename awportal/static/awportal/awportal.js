@@ -9,7 +9,14 @@ function localTimes(root) {
 function followLogs(root) {
   for (const log of root.querySelectorAll("pre[data-follow]")) log.scrollTop = log.scrollHeight;
 }
-function prepare(root) { localTimes(root); followLogs(root); }
+function showThisBox(root) {
+  for (const graph of root.querySelectorAll("svg.graph")) {
+    const box = graph.querySelector(".this rect");
+    const frame = graph.closest(".scroll");
+    if (box && frame) frame.scrollLeft = Number(box.getAttribute("x")) - frame.clientWidth / 2 + 84;
+  }
+}
+function prepare(root) { localTimes(root); followLogs(root); showThisBox(root); }
 document.addEventListener("DOMContentLoaded", () => prepare(document));
 document.addEventListener("htmx:afterSettle", (event) => prepare(event.target));
 // A log that a reader has scrolled up in stays where it is while the page renews it.
