@@ -18,6 +18,7 @@ from django.db.models import Sum
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from processing_units.contract import JobState
 from processing_units.frontend.faults import reach
@@ -84,6 +85,7 @@ class Broker:
         )
         self._lock = threading.Lock()
         self._left_alone_until = 0.0
+        self._is_away = False
 
     def top_up(self, queue: str, unit: str, wanted: int) -> int | None:
         """Send hints until `wanted` are in the queue; return how many were sent, None if the broker is away."""
@@ -91,11 +93,17 @@ class Broker:
             if time.monotonic() < self._left_alone_until:
                 return None
             try:
-                return self._send(queue, unit, wanted)
-            except (OperationalError, OSError) as error:
-                log.warning("the broker is away (%s); the hints for unit %s follow later", error, unit)
+                sent = self._send(queue, unit, wanted)
+            except (OperationalError, RedisError, OSError) as error:
+                if not self._is_away:  # once, not at every sweep
+                    log.warning("the broker is away (%s); hints follow when it is back", error)
+                self._is_away = True
                 self._left_alone_until = time.monotonic() + _PAUSE_SECONDS
                 return None
+            if self._is_away:
+                log.info("the broker is back")
+            self._is_away = False
+            return sent
 
     def _send(self, queue: str, unit: str, wanted: int) -> int:
         # The anonymous exchange needs no binding: a broker that lost everything has lost nothing of it.

@@ -119,8 +119,39 @@ def choose_calibrations(
             )
         )
     _add_companions(companions, context)
+    _refuse_other_overscan(asked, requests, context)
     for piece in jobs:
         _check_required(recipe, piece)
+
+
+def _refuse_other_overscan(
+    asked: Sequence[tuple[Piece, Input, str]], requests: Sequence[Request], context: Context
+) -> None:
+    """Refuse jobs that would go without a bias only because it went through another overscan method than their frames.
+
+    The archive passes such a bias over; to leave it out in silence would show in the picture at last.
+    """
+    without = [
+        (piece, entry, request)
+        for (piece, entry, _), request in zip(asked, requests, strict=True)
+        if not piece.inputs.get(entry.role)
+        and (entry.preferred or entry.minimum)
+        and OVERSCAN_MATTERS.intersection(request.kinds)
+        and request.wanted.overscan_correction is not None
+    ]
+    any_method = [replace(request, wanted=replace(request.wanted, overscan_correction=None)) for *_, request in without]
+    for (piece, _, request), choice in zip(without, choose_many(context, any_method), strict=True):
+        if choice.product is not None:
+            _refuse_overscan(piece, choice.product, request.wanted)
+
+
+def _refuse_overscan(piece: Piece, bias: Product, wanted: Wanted) -> None:
+    piece.refuse(
+        f"{bias.name} was made with overscan method {bias.overscan_correction}, "
+        f"{piece.reference.name} would be corrected with method {wanted.overscan_correction}",
+        f"set overscan_correction to {bias.overscan_correction}, "
+        f"or make a {bias.kind} with {wanted.overscan_correction} first",
+    )
 
 
 def _add_companions(asked: Sequence[tuple[Piece, Input]], context: Context) -> None:
@@ -200,11 +231,7 @@ def _use_named(piece: Piece, entry: Input, products: Sequence[Product], wanted: 
         )
     for product in fitting:
         if product.kind in OVERSCAN_MATTERS and wanted.overscan_correction not in (None, product.overscan_correction):
-            piece.refuse(
-                f"{product.name} was made with overscan method {product.overscan_correction}, "
-                f"{piece.reference.name} would be corrected with method {wanted.overscan_correction}",
-                f"set overscan_correction to {product.overscan_correction}, or name another {product.kind}",
-            )
+            _refuse_overscan(piece, product, wanted)
         piece.inputs.setdefault(entry.role, []).append(product)
         piece.calibrations.append(
             PlannedCalibration(

@@ -264,6 +264,10 @@ class Redis:
         with redis.Redis(port=self.port) as client:
             return client.execute_command(*words)
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

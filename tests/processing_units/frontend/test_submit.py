@@ -166,6 +166,14 @@ def test_a_bias_of_another_overscan_method_is_refused(user: User, context: Conte
     told = next(choice for choice in job.calibrations if choice.role == "bias_frame")
     assert told.product is None
     assert "overscan method 6, not 2" in told.reason
+    assert job.problem.startswith(f"{bias.name} was made with overscan method 6, RawDomeFlat_2.fits would")
+    with pytest.raises(UsageError, match="was made with overscan method 6") as refused:
+        submit(asked("Gain", flats, parameters={"overscan_correction": 2}), context)
+    assert refused.value.hint == "set overscan_correction to 6, or make a BiasFrame with 2 first"
+    other_night = make_product(user, "RawBias", attributes={"date_obs": "2024-06-30T03:00:00", "night": "2024-06-29"})
+    assert plan(asked("Bias", [other_night.pk], parameters={"overscan_correction": 2}), context).jobs[0].problem == (
+        f"Bias needs at least 3 raw_bias and got 1 ({other_night.name})"
+    )
     same = submit(named.model_copy(update={"parameters": {"overscan_correction": 6}}), context)
     assert same.jobs.get().inputs.get(role="bias_frame").product == bias
 

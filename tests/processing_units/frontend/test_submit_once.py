@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -96,6 +97,19 @@ def test_a_broker_that_is_away_does_not_matter(user: User, context: Context, uni
     assert time.monotonic() - began < 3
     assert [run.jobs.get().state for run in runs] == ["queued"] * 3
     assert Outbox.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_broker_that_hangs_does_not_matter(user: User, context: Context, unit: ProcessingUnit, redis: Redis) -> None:
+    submitted(context)  # the connection is there, then nobody answers any more
+    redis.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    run = submitted(context)
+    seconds = time.monotonic() - began
+    redis.signal(signal.SIGCONT)
+    assert run.jobs.get().state == "queued"
+    assert Outbox.objects.count() == 1
+    assert seconds < 6
 
 
 @pytest.mark.django_db(transaction=True)
