@@ -8,6 +8,7 @@ from typing import Any
 from django.urls import reverse
 
 from archive.context import Context, readable
+from archive.headers import is_private
 from archive.models import Measurement, Product
 from awportal.pictures.charts import Chart, curve_chart, histogram_chart, trend_chart
 from awportal.pictures.frame_file import Card, FrameError, open_frame
@@ -58,9 +59,12 @@ def look_at(product: Product) -> Look:
 
 
 def headers_of(product: Product) -> list[tuple[str, tuple[Card, ...]]]:
-    """Return the headers of the product's file, by unit; raise FrameError where it cannot be read."""
+    """Return the headers of the product's file, by unit, without licence numbers; raise FrameError if unreadable."""
     with local_file(product) as path, open_frame(path) as frame:
-        return [(hdu.name or str(place), hdu.cards) for place, hdu in enumerate(frame.hdus)]
+        return [
+            (hdu.name or str(place), tuple(card for card in hdu.cards if not is_private(card.keyword, card.comment)))
+            for place, hdu in enumerate(frame.hdus)
+        ]
 
 
 def trends(product: Product, context: Context) -> list[tuple[Measurement, Chart | None]]:

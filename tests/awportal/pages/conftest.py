@@ -83,7 +83,7 @@ def frame_bytes(seed: int = 1, shape: tuple[int, int] = (96, 64)) -> bytes:
     mask = np.zeros(shape, np.uint16)
     mask[3, 5] = 1
     mask[:, 20] = 4
-    header = fits.Header({"BUNIT": "electron", "EVIL": "<img src=x onerror=alert(1)>"})
+    header = fits.Header({"BUNIT": "electron", "EVIL": "<img src=x onerror=alert(1)>", "SWSERIAL": "1AJSF-V5KK5"})
     units = [fits.PrimaryHDU(), fits.ImageHDU(science, header, name="SCI"), fits.ImageHDU(mask, name="MASK")]
     stream = io.BytesIO()
     fits.HDUList(units).writeto(stream)

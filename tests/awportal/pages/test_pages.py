@@ -224,7 +224,9 @@ def test_a_products_page_shows_picture_quality_and_lineage(
     assert "saturated 96" in text
     assert "stdev 2.2 adu" in text
     assert f'href="/products/{private.pk}/"' in page.content.decode()
-    assert "BUNIT" in text_of(browser_of(anna).get(f"/products/{product.pk}/header/"))
+    header = text_of(browser_of(anna).get(f"/products/{product.pk}/header/"))
+    assert "BUNIT" in header
+    assert "1AJSF" not in header  # a licence number is nobody else's to read
 
 
 @pytest.mark.parametrize("content", [b"", b"not FITS at all", b"SIMPLE  =" + b" " * 5000])
