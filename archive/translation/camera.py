@@ -12,22 +12,25 @@ from archive.headers import Header
 # Attribute: the keywords in which cameras usually write it, the best first.
 USUAL: dict[str, tuple[str, ...]] = {
     "exposure_time": ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "EXPOSED", "ITIME", "INTTIME", "TEXP", "EXPT",
-                      "TINT", "ESO DET WIN1 DIT1"),
+                      "TINT", "ELAPTIME", "TTIME", "ESO DET WIN1 DIT1"),
     "filter": ("FILTER", "FILTNAM", "FILTNAME", "FILTERID", "FILTERS", "FILTER-N", "FILT_ID", "WFFBAND", "INSFILTE",
-               "FILTER01", "FILTBAND", "BAND", "ESO INS FILT1 NAME"),
+               "FILTER01", "FILTBAND", "BAND", "REDFILT", "BLUFILT", "ESO INS FILT1 NAME"),
     "object": ("OBJECT", "OBJNAME", "TARGNAME", "TARGET", "ESO OBS TARG NAME"),
     "temperature": ("CCD-TEMP", "CCDTEMP", "CCD_TEMP", "DET-TEMP", "DETTEMP", "DET_TEMP", "TEMPDET", "CHIPTEMP",
-                    "DETTEM", "TEMPERAT", "CAMTEMP", "CCDTEM", "SET-TEMP"),
-    "airmass": ("AIRMASS", "SECZ", "AIRMS", "AIRM"),
+                    "DETTEM", "TEMPERAT", "CAMTEMP", "CCDTEM", "CCDATEMP", "DET-TMP", "SENSTEMP",
+                    "SET-TEMP", "SETTEMP", "CCDSTEMP"),
+    "airmass": ("AIRMASS", "SECZ", "AIRMS", "AIRM", "SECZ-STR", "ESO TEL AIRM START"),
     "ra": ("RA", "OBJCTRA", "TELRA", "TEL-RA", "OBJRA", "RA_OBJ", "RA-OBS", "RADEG", "RA_TEL", "TARGRA", "CRVAL1"),
     "dec": ("DEC", "OBJCTDEC", "TELDEC", "TEL-DEC", "OBJDEC", "DEC_OBJ", "DEC-OBS", "DECDEG", "DEC_TEL", "TARGDEC",
             "CRVAL2"),
-    "pixel_scale": ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "SCALE", "PLTSCALE", "PIXELSCL", "CCDSCALE"),
+    "pixel_scale": ("PIXSCALE", "PIXSCAL1", "SECPIX", "SECPIX1", "SCALE", "PLTSCALE", "PIXELSCL", "CCDSCALE",
+                    "SECPPIX", "ESO INS PIXSCALE"),
     "chip": ("CHIP", "CCDNUM", "CCDID", "CCD_ID", "CHIPID", "CHIPNUM", "DET-ID", "IMAGEID", "ESO DET CHIP1 ID"),
     "instrument": ("INSTRUME", "CAMERA", "CAMNAME", "DETNAME", "DETECTOR"),
     "saturation": ("SATURATE", "SATLEVEL", "SATURATI", "DATAMAX"),
-    "nominal_gain": ("EGAIN", "E-GAIN", "GAIN", "CCDGAIN", "GAINEFF"),
-    "nominal_read_noise": ("RDNOISE", "READNOIS", "RDNOIS", "READ_NOI", "RON", "CCDRON", "ENOISE"),
+    "nominal_gain": ("EGAIN", "E-GAIN", "GAIN", "CCDGAIN", "GAINEFF",
+                     "ESO DET OUT1 CONAD"),  # ESO's GAIN is the inverse
+    "nominal_read_noise": ("RDNOISE", "READNOIS", "RDNOIS", "READ_NOI", "RON", "CCDRON", "ENOISE", "ESO DET OUT1 RON"),
 }  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from archive.translation.camera import Camera
 from archive.translation.values import find_number, number, slug
 
 _USUAL_MODES = {"normal", "monochrome", "raw", "default", "standard", "full", "image", "1"}
+_MODES = ("READOUTM", "READMODE", "RDMODE", "READ-MOD", "ROSPEED", "CCDSPEED", "READSPD", "RDSPEED", "RO-SPEED",
+          "READSPEE", "SPEEDMOD", "ESO DET READ CLOCK", "ESO DET READ MODE")  # fmt: skip
 _INDEX = re.compile(r"index|setting|level|mode|state|code|stage|relative|db\b|no\.|number", re.IGNORECASE)
 _ELECTRONS = re.compile(r"e(lectrons?|-)?\s*(/|per)\s*(adu|dn|count)", re.IGNORECASE)
 
@@ -23,7 +25,7 @@ def find_detector(header: Header, camera: Camera) -> dict[str, Any]:
         "nominal_gain": gain,
         "nominal_read_noise": _read_noise(header, camera, gain),
         "binning": (binning := find_binning(header)),
-        "readout_mode": _readout_mode(header, camera, binning),
+        "readout_mode": _readout_mode(header, camera, binning, gain),
     }
 
 
@@ -76,7 +78,7 @@ def _read_noise(header: Header, camera: Camera, gain: float | None) -> float | N
     return round(value / gain, 4) if gain else None
 
 
-def _readout_mode(header: Header, camera: Camera, binning: tuple[int, int]) -> str:
+def _readout_mode(header: Header, camera: Camera, binning: tuple[int, int], gain: float | None) -> str:
     """Return a name for how the chip was read: binning, window, speed, gain index; "default" for nothing special."""
     parts = []
     if binning != (1, 1):
@@ -84,12 +86,13 @@ def _readout_mode(header: Header, camera: Camera, binning: tuple[int, int]) -> s
     corner = [int(find_number(header, name) or 0) for name in ("XORGSUBF", "YORGSUBF")]
     if any(corner):
         parts.append(f"win{corner[0]}_{corner[1]}")
-    mode = header.text(*camera.keywords.get("readout_mode", ("READOUTM", "READMODE", "RDMODE", "READ-MOD", "ROSPEED")))
+    mode = header.text(*camera.keywords.get("readout_mode", _MODES))
     if mode and mode.lower() not in _USUAL_MODES:
         parts.append(slug(mode, 24))
     index = header.find("GAIN")
-    if index and _is_whole(index[1].value) and header.find("EGAIN") and int(number(index[1].value) or 0):
-        parts.append(f"gain{int(number(index[1].value) or 0)}")  # cameras whose gain is a setting: each its own bias
+    setting = int(number(index[1].value) or 0) if index and _is_whole(index[1].value) else 0
+    if setting and (header.find("EGAIN") or (gain is None and setting > 4)):
+        parts.append(f"gain{setting}")  # cameras whose gain is a setting: each its own bias
     return "-".join(part for part in parts if part)[:60] or "default"
 
 

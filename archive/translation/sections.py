@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from archive.headers import Header
+from archive.translation.outputs import Output, names_with_sections, outputs_by_numbers
 from archive.translation.values import find_number
 from recipes.attributes import Amplifier, Section
 
@@ -20,7 +20,6 @@ _WIDTHS = {
     "prescan_y": ("ESO DET OUT1 PRSCY",),
     "overscan_y": ("ROVER", "ESO DET OUT1 OVSCY"),
 }
-_AMPLIFIER = re.compile(r"(?:DATASEC|DSEC)([A-Z]|\d{1,2})")
 
 
 @dataclass
@@ -159,30 +158,27 @@ def _stretch(result: Sections, data: Section) -> None:
 
 
 def _amplifiers(header: Header, size: tuple[int, int], binning: tuple[int, int], notes: list[str]) -> list[Amplifier]:
-    """Return the outputs of a chip that is read by several, where each has sections of its own."""
+    """Return the outputs of a chip that is read by several, where each has light and overscan of its own."""
     found = []
-    for suffix in _suffixes(header):
-        data = _first(header, (f"DATASEC{suffix}", f"DSEC{suffix}"), size, binning, notes)
-        bias = _first(header, (f"BIASSEC{suffix}", f"BSEC{suffix}"), size, binning, notes)
+    for name in names_with_sections(header):
+        data = _first(header, (f"DATASEC{name}", f"DSEC{name}"), size, binning, notes)
+        bias = _first(header, (f"BIASSEC{name}", f"BSEC{name}"), size, binning, notes)
         if data is None:
             return []
-        places = Sections()
-        if bias is not None:
-            _place(Section(data.y0, data.y1, bias.x0, bias.x1), data, size, f"BIASSEC{suffix}", places)
-        found.append(
-            Amplifier(
-                name=suffix,
-                data_section=iraf(data),
-                overscan_x=places.found.get("overscan_x"),
-                prescan_x=places.found.get("prescan_x"),
-            )
-        )
-    return found if len(found) > 1 else []
+        found.append(Output(name, data, (bias.x0, bias.x1) if bias is not None else None))
+    found = found or outputs_by_numbers(header, *size, binning)
+    return [_amplifier(output, size, notes) for output in found] if len(found) > 1 else []
 
 
-def _suffixes(header: Header) -> Iterator[str]:
-    seen = {match[1] for keyword in header.cards if (match := _AMPLIFIER.fullmatch(keyword))}
-    yield from sorted(seen)
+def _amplifier(output: Output, size: tuple[int, int], notes: list[str]) -> Amplifier:
+    places = Sections()
+    if output.scan is not None:
+        scan = Section(output.light.y0, output.light.y1, *output.scan)
+        _place(scan, output.light, size, f"overscan of amplifier {output.name}", places)
+    notes += places.notes
+    # An output has one scan, on the side away from it: with its neighbour's, read the other way, they are one overscan.
+    own = places.found.get("overscan_x") or places.found.get("prescan_x")
+    return Amplifier(name=output.name, data_section=iraf(output.light), overscan_x=own)
 
 
 def _bound_amplifiers(result: Sections) -> None:

@@ -13,14 +13,18 @@ from archive.translation.detector import find_detector
 from archive.translation.pointing import find_airmass, find_pixel_scale, find_position
 from archive.translation.sections import find_sections
 from archive.translation.times import longitude_of, night_of, start_of
-from archive.translation.types import TYPE_KEYWORDS, TypeFound, find_type
-from archive.translation.values import find_number, slug
+from archive.translation.types import NUMBERED_TYPES, TYPE_KEYWORDS, TypeFound, find_type, is_known
+from archive.translation.values import find_number, number, slug
 from recipes.attributes import FrameAttributes
 from recipes.kinds import KINDS
 
 MAXIMUM_PIXELS = 2**29  # two gigabytes of float32
 # Places in a filter wheel that let all light through.
 _OPEN = re.compile(r"open|clear|air|empty|none|no filter|blank|home|free|hole|--?", re.IGNORECASE)
+# Written by IRAF's ccdproc, ESO's pipelines and LCO's when a frame is corrected.
+_CORRECTIONS = ("ZEROCOR", "BIASCOR", "DARKCOR", "FLATCOR", "CCDPROC", "ESO PRO CATG", "L1STATBI", "L1STATFL")
+_CALIBRATED_UNIT = re.compile(r"e-|electron|[mun]?jy|erg|[munk]?jansky|(adu|counts?|dn)\s*(/|per)\s*s", re.IGNORECASE)
+_AMPLIFIER_NAMES = ("AMPNAME", "AMPID", "AMP", "AMPLIFIE", "AMPLIFIER", "AMP_ID", "AMPNO", "OUTPUT", "EXTNAME")
 _NO_CHIP = {"primary", "image", "sci", "compressed_image", "im1", "data", "none"}
 
 
@@ -67,6 +71,7 @@ def translate(
             raise NotUnderstood(f"its image is {image.axes[0]}×{image.axes[1]}, more than {MAXIMUM_PIXELS} pixels")
         header = image.header if image is units[0] else image.header.over(units[0].header)
         frames.append(_frame(header, image, file_name, camera, told_kind, use_suggestion, len(images)))
+    frames = _apart(frames, images)
     _check_chips(frames)
     return frames
 
@@ -126,7 +131,7 @@ def _kind(
         return told_kind, ["type told at ingest"]
     if worked_on := _worked_on(header):
         raise NotUnderstood(f"it is not raw: {worked_on}", "if it is raw all the same, tell its type with --type")
-    said = header.text(*camera.keywords.get("type", ()), *TYPE_KEYWORDS)
+    said = _said_type(header, camera)
     found: TypeFound = find_type(said, object_name, exposure_time, file_name, camera.types)
     if use_suggestion and found.suggested and (not found.kind or found.kind == "RawScience"):
         return found.suggested, [*found.notes, "type taken from the file's name, as told at ingest"]
@@ -139,6 +144,20 @@ def _kind(
     return found.kind, list(found.notes)
 
 
+def _said_type(header: Header, camera: Camera) -> str:
+    """Return the header's word for the type: the first that is known, else the first that is no number, or ""."""
+    said = []
+    for keyword in (*camera.keywords.get("type", ()), *TYPE_KEYWORDS):
+        word = header.text(keyword)
+        as_number = number(word) if re.fullmatch(r"[\d.]+", word) else None
+        if as_number is not None and not is_known(word, camera.types):
+            word = NUMBERED_TYPES.get(keyword, {}).get(int(as_number), "")
+        if word and is_known(word, camera.types):
+            return word
+        said += [word] if word else []
+    return said[0] if said else ""
+
+
 def _worked_on(header: Header) -> str:
     """Return what the header says was done to the frame already, or "": correcting it again would be wrong."""
     for keyword in ("NCOMBINE", "NCOMB", "STACKCNT"):
@@ -147,6 +166,13 @@ def _worked_on(header: Header) -> str:
     steps = header.text("CALSTAT")  # MaxIm DL and others: B, D, F for bias, dark and flat
     if re.search("[BDF]", steps):
         return f"CALSTAT = {steps[:20]!r} says that it is calibrated"
+    for keyword in _CORRECTIONS:
+        text = header.text(keyword)
+        if text and text not in {"F", "False", "0"} and "PERFORM" not in text.upper() and text.upper() != "OMIT":
+            return f"{keyword} = {text[:30]!r} says that it is calibrated"
+    unit = header.text("BUNIT")
+    if _CALIBRATED_UNIT.match(unit) and (find_number(header, "BITPIX", "ZBITPIX") or 0) < 0:
+        return f"its pixels are in {unit[:20]!r}, as no camera writes them"
     return ""
 
 
@@ -219,7 +245,7 @@ def _chip(header: Header, image: Unit, camera: Camera, chips: int) -> str:
     if name and (chips == 1 or image.header.find(*camera.keywords_for("chip"))):
         return name
     extension = slug(image.header.text("EXTNAME"), 40)
-    if extension and extension.lower() not in _NO_CHIP:
+    if extension and (extension.lower() not in _NO_CHIP or (chips > 1 and extension[-1].isdigit())):
         return extension
     return str(image.index) if chips > 1 else "1"
 
@@ -244,11 +270,26 @@ def _geometry(
     return geometry
 
 
+def _apart(frames: Sequence[RawFrame], images: Sequence[Unit]) -> list[RawFrame]:
+    """Tell amplifiers of one chip that have an extension each apart by their names: each is a chip to the recipes."""
+    chips = [frame.attributes.chip for frame in frames]
+    made = []
+    for frame, image in zip(frames, images, strict=True):
+        chip, amplifier = frame.attributes.chip, slug(image.header.text(*_AMPLIFIER_NAMES), 12)
+        if chips.count(chip) > 1 and amplifier:
+            notes = [*frame.notes, f"amplifier {amplifier} of chip {chip}: taken for a chip of its own"]
+            named = {"chip": f"{chip[:27]}-{amplifier}", "notes": notes}
+            made.append(RawFrame(frame.kind, frame.attributes.model_copy(update=named), notes))
+        else:
+            made.append(frame)
+    return made
+
+
 def _check_chips(frames: Sequence[RawFrame]) -> None:
     names = [frame.attributes.chip for frame in frames]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise NotUnderstood(
             f"it holds several images of one chip ({twice[0]})",
-            "amplifiers in extensions of their own are not understood: join them to one image a chip first",
+            "if they are its amplifiers, an AMPNAME in each extension must tell them apart; else write one file each",
         )

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 TYPE_KEYWORDS = ("IMAGETYP", "OBSTYPE", "IMGTYPE", "IMTYPE", "FRAMETYP", "EXPTYPE", "EXP_TYPE", "OBS_TYPE", "PICTTYPE",
-                 "FRAME", "IMAGECAT", "ESO DPR TYPE", "DATA-TYP", "OBS-TYPE", "FRMTYPE", "IMAGETYPE")  # fmt: skip
+                 "FRAME", "IMAGECAT", "ESO DPR TYPE", "DATA-TYP", "OBS-TYPE", "FRMTYPE", "IMAGETYPE", "KOAIMTYP",
+                 "CCDTYPE", "IMG_TYPE", "IMG-TYPE", "FRM-TYPE")  # fmt: skip
+# SBIG's programs write the type as a number, others under this keyword as a word.
+NUMBERED_TYPES = {"PICTTYPE": {1: "light", 2: "bias", 3: "dark", 4: "flat"}}
 
 # What a user may write for a kind.
 WORDS = {
@@ -26,6 +29,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"(bias|zero)(es|s)?( (frame|image|exposure)s?)?", "RawBias"),
     (r"offset( frame)?", "RawBias"),
     (r"darks?( (frame|image|exposure|current)s?)?|dark field", "RawDark"),
+    (r"(dark ?flats?|flat ?darks?)( (frame|image|exposure)s?)?", "RawDark"),  # a dark as long as the flats
     (r"(dome|dflat|lamp|internal|screen|led|ttl)( ?(flat|field|lamp|on))*( ?(field|frame)s?)?", "RawDomeFlat"),
     (r"flats?( field)? (dome|lamp|internal|screen|led)( on)?", "RawDomeFlat"),
     (r"(sky|twilight|twi|dusk|dawn|morning|evening)( ?(dusk|dawn|twilight))?( ?flats?)( ?(field|frame)s?)?",
@@ -67,6 +71,11 @@ def kind_of_word(word: str) -> str | None:
     """Return the kind that a user's word names (``bias``, ``dome flat``, ``RawScience``), or None."""
     letters = re.sub(r"[^a-z]", "", word.lower())
     return WORDS.get(letters) or _KINDS.get(letters)
+
+
+def is_known(word: str, own_words: Mapping[str, str]) -> bool:
+    """Whether a header's word for the type is one of the camera's own, or of those that many cameras use."""
+    return any(fnmatchcase(word.lower(), own.lower()) for own in own_words) or bool(_match(_PATTERNS, word))
 
 
 def find_type(

@@ -233,7 +233,7 @@ def test_a_chip_read_by_two_amplifiers() -> None:
     assert found["data_section"] == "[29:1020,1:1024]"
     assert [(entry["name"], entry["data_section"], entry.get("prescan_x"), entry.get("overscan_x"))
             for entry in found["amplifiers"]] == [
-        ("A", "[29:524,1:1024]", "[1:28,1:1024]", None),
+        ("A", "[29:524,1:1024]", None, "[1:28,1:1024]"),
         ("B", "[525:1020,1:1024]", None, "[1021:1056,1:1024]"),
     ]  # fmt: skip
 
