@@ -126,7 +126,7 @@ def _rows(values: Any, y0: int, y1: int) -> Any:
 
 def _measure(data: FloatArray, mask: MaskArray, previous: Frame | None, has_overscan: bool) -> list[Measured]:
     good = mask == 0
-    statistics = clipped_statistics(data[good])
+    statistics = clipped_statistics(data if good.all() else data[good])
     windows = sub_window_statistics(data, good)
     measured = [
         Measured("mean", statistics.mean, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu", has_overscan),

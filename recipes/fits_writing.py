@@ -12,8 +12,9 @@ import math
 import os
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,16 +94,10 @@ def write_product(
     origin: Origin,
 ) -> tuple[str, int]:
     """Write `product` to `path`; return the file's sha256 and size in bytes."""
-    units = [(_primary_header(product, measurements, flags, made_without, origin), b"")]
-    content = product.content
-    if isinstance(content, Frame):
-        units += _image_units(product.kind, content)
-    else:
-        table = content if isinstance(content, Table) else content.curve()
-        units += [_table_unit(table)] if table is not None else []
+    primary = _primary_header(product, measurements, flags, made_without, origin)
     digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
-        for header, data in units:
+        for header, data in chain([(primary, memoryview(b""))], _units(product)):
             for part in (_with_checksums(header, data), data, bytes(-len(data) % BLOCK)):
                 file.write(part)
                 digest.update(part)
@@ -164,10 +159,20 @@ def _history(
     return lines + [f"Flag {bit}: {meaning}." for bit, meaning in QUALITY_FLAGS.items() if flags & bit]
 
 
-def _image_units(kind: str, frame: Frame) -> list[tuple[Header, bytes]]:
+def _units(product: Product) -> Iterator[tuple[Header, memoryview]]:
+    """Yield the extensions of a product one by one, so that one plane at a time is held as bytes."""
+    content = product.content
+    if isinstance(content, Frame):
+        yield from _image_units(product.kind, content)
+        return
+    table = content if isinstance(content, Table) else content.curve()
+    if table is not None:
+        yield _table_unit(table)
+
+
+def _image_units(kind: str, frame: Frame) -> Iterator[tuple[Header, memoryview]]:
     from astropy.io import fits
 
-    units = []
     whole = frame.strip(0, frame.shape[0])
     planes: list[tuple[str, NDArray[Any] | None, str]] = [
         ("WEIGHT" if kind == "WeightFrame" else "SCI", whole.data if frame.has_data else None, frame.unit),
@@ -189,14 +194,13 @@ def _image_units(kind: str, frame: Frame) -> list[tuple[Header, bytes]]:
         if name == "MASK":
             _describe_mask(header)
             # uint16 is stored as int16 with an offset; the same bits with the highest one flipped
-            data = (pixels ^ np.uint16(0x8000)).astype(">u2").tobytes()
+            stored = (pixels ^ np.uint16(0x8000)).astype(">u2")
         else:
             header["BUNIT"] = (unit, "unit of the pixels")
-            data = pixels.astype(">f4").tobytes()
+            stored = pixels.astype(">f4")
         for keyword, value in frame.wcs.items():
             header[keyword] = _printable(value)
-        units.append((header, data))
-    return units
+        yield header, memoryview(stored.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
 def _describe_mask(header: Header) -> None:
@@ -207,7 +211,7 @@ def _describe_mask(header: Header) -> None:
         header[f"HIERARCH AW BIT {bit}"] = meaning
 
 
-def _table_unit(table: Table) -> tuple[Header, bytes]:
+def _table_unit(table: Table) -> tuple[Header, memoryview]:
     from astropy.io import fits
 
     fields, formats = [], []
@@ -242,7 +246,7 @@ def _table_unit(table: Table) -> tuple[Header, bytes]:
         header[f"TFORM{number}"] = form
         if column.unit:
             header[f"TUNIT{number}"] = column.unit
-    return header, rows.tobytes()
+    return header, memoryview(rows.tobytes())
 
 
 def _storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -256,20 +260,20 @@ def _storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
-def _with_checksums(header: Header, data: bytes) -> bytes:
+def _with_checksums(header: Header, data: memoryview) -> bytes:
     datasum = _ones_complement_sum(data)
     header["CHECKSUM"] = ("0" * 16, "of this HDU")
     header["DATASUM"] = (str(datasum), "of the data")
     text: bytes = header.tostring(endcard=True, padding=True).encode("ascii")
-    total = _ones_complement_sum(text, datasum)
+    total = _ones_complement_sum(memoryview(text), datasum)
     return text.replace(b"CHECKSUM= '0000000000000000'", b"CHECKSUM= '" + _encoded(total) + b"'", 1)
 
 
-def _ones_complement_sum(data: bytes, start: int = 0) -> int:
+def _ones_complement_sum(data: memoryview, start: int = 0) -> int:
     whole = len(data) // 4 * 4
     total = start + int(np.frombuffer(data, ">u4", whole // 4).sum(dtype=np.uint64))
     if whole < len(data):
-        total += int.from_bytes(data[whole:].ljust(4, b"\0"), "big")
+        total += int.from_bytes(bytes(data[whole:]).ljust(4, b"\0"), "big")
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
+_PIECE = 2**18
 MAD_TO_SIGMA = 1.4826  # of a Gaussian: 1 / Phi^-1(3/4)
 
 
@@ -49,23 +50,38 @@ def clipped_statistics(values: NDArray[Any], threshold: float = 5.0, iterations:
     SampleStatistics
         Median, mean, standard deviation and number of the values kept; NaN and 0 of an empty sample.
     """
-    kept = values[np.isfinite(values)].ravel()
+    kept = values.ravel()
+    finite = np.isfinite(kept)
+    kept = kept if finite.all() else kept[finite]
+    del finite
     if not kept.size:
         return SampleStatistics(np.nan, np.nan, np.nan, 0)
     median = float(np.median(kept))
     # Numbers that come in steps have a MAD of whole steps, or none; the floor keeps the first cut from eating in.
-    sigma = max(MAD_TO_SIGMA * float(np.median(np.abs(kept - median))), _step(kept))
-    sigma = sigma or float(np.std(kept, dtype=np.float64))
+    deviation = kept - median
+    sigma = max(MAD_TO_SIGMA * float(np.median(np.abs(deviation, out=deviation), overwrite_input=True)), _step(kept))
+    del deviation
+    sigma = sigma or _rms(kept, float(np.mean(kept, dtype=np.float64)))
     for _ in range(iterations):
-        inside = np.abs(kept - median) <= threshold * sigma
+        deviation = kept - median
+        inside = np.abs(deviation, out=deviation) <= threshold * sigma
+        del deviation
         if inside.all():
             break
         kept = kept[inside]
         median = float(np.median(kept))
-        sigma = float(np.sqrt(np.mean(np.square(kept - median, dtype=np.float64))))
-    return SampleStatistics(
-        median, float(np.mean(kept, dtype=np.float64)), float(np.std(kept, dtype=np.float64)), int(kept.size)
-    )
+        sigma = _rms(kept, median)
+    mean = float(np.mean(kept, dtype=np.float64))
+    return SampleStatistics(median, mean, _rms(kept, mean), int(kept.size))
+
+
+def _rms(values: NDArray[Any], centre: float) -> float:
+    """Return the rms of `values` about `centre` in double precision, a piece at a time."""
+    total = 0.0
+    for start in range(0, values.size, _PIECE):
+        deviation = values[start : start + _PIECE].astype(np.float64) - centre
+        total += float(deviation @ deviation)
+    return float(np.sqrt(total / values.size))
 
 
 def _step(values: NDArray[Any]) -> float:
