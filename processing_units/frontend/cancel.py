@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import OperationalError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from archive.context import Context
@@ -10,6 +11,8 @@ from processing_units.contract import JobState
 from processing_units.frontend.changes import OPEN_STATES, change, close_ended_runs
 from processing_units.frontend.models import Attempt, Job, Run
 from processing_units.frontend.permissions import require_change_of_run
+
+_TRIES = 5
 
 
 def cancel_run(run: Run, context: Context) -> int:
@@ -36,12 +39,22 @@ def cancel_jobs(run_id: int, by: str) -> int:
     jobs = Job.objects.filter(run=run_id)
     count = 0
     # Again while there are any: between the two updates a job's lease can expire, which makes it queued again.
-    while jobs.filter(state__in=OPEN_STATES).exists():
-        with transaction.atomic():
-            count += change(jobs, JobState.QUEUED, JobState.CANCELLED, reason=by, hint="")
-            count += change(jobs, JobState.RUNNING, JobState.CANCELLED, reason=by, hint="")
-            Attempt.objects.filter(job__run=run_id, job__state=JobState.CANCELLED, ended__isnull=True).update(
-                ended=Now(), outcome="cancelled", message=by
-            )
+    for tries_left in reversed(range(_TRIES)):
+        if not jobs.filter(state__in=OPEN_STATES).exists():
+            break
+        try:
+            count += _cancel_open(jobs, by)
+        except OperationalError:  # a heartbeat took the same rows in another order, and the database chose us to yield
+            if not tries_left:
+                raise
     close_ended_runs([run_id])
+    return count
+
+
+@transaction.atomic
+def _cancel_open(jobs: QuerySet[Job], by: str) -> int:
+    count = change(jobs, JobState.QUEUED, JobState.CANCELLED, reason=by, hint="")
+    count += change(jobs, JobState.RUNNING, JobState.CANCELLED, reason=by, hint="")
+    cancelled = Attempt.objects.filter(job__in=jobs.filter(state=JobState.CANCELLED), ended__isnull=True)
+    cancelled.update(ended=Now(), outcome="cancelled", message=by)
     return count

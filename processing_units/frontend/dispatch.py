@@ -14,7 +14,7 @@ from functools import cache
 from amqp.exceptions import ChannelError  # type: ignore[import-untyped]
 from celery import Celery
 from django.conf import settings
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
@@ -56,8 +56,8 @@ def send_hints(unit: ProcessingUnit) -> int:
 def sweep() -> int:
     """Top up the queues of all units that have work; return how many hints were sent."""
     waiting = Job.objects.filter(state=JobState.QUEUED).order_by().values("unit").distinct()
-    units = ProcessingUnit.objects.filter(pk__in=waiting) | ProcessingUnit.objects.filter(outbox__isnull=False)
-    return sum(send_hints(unit) for unit in units.distinct())
+    units = ProcessingUnit.objects.filter(Q(pk__in=waiting) | Q(pk__in=Outbox.objects.values("unit")))
+    return sum(send_hints(unit) for unit in units)
 
 
 def _top_up(unit: ProcessingUnit, waiting: int) -> int | None:

@@ -18,13 +18,12 @@ _passed = 0
 
 def reach(point: str) -> None:
     """Die or stop here if this is the point that the environment names."""
-    wanted = os.environ.get("AWPORTAL_FAULT")
-    if not wanted or wanted.split(":", 1)[0] != point:
+    wanted, *how = os.environ.get("AWPORTAL_FAULT", "").split(":")
+    if wanted != point:
         return
-    _, action, *rest = f"{wanted}:kill".split(":") if ":" not in wanted else wanted.split(":")
     global _passed  # noqa: PLW0603 - a count of this process, read by nobody else
     with _lock:
         _passed += 1
-        is_due = _passed == int(rest[0]) if rest else True
+        is_due = _passed == int(how[1]) if len(how) > 1 else True
     if is_due:
-        os.kill(os.getpid(), _SIGNALS[action])
+        os.kill(os.getpid(), _SIGNALS[how[0] if how else "kill"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Q, QuerySet
 
 from archive.context import Context
-from archive.models import Privilege, Profile
+from archive.models import Membership, Privilege, Profile
 from processing_units.frontend.models import ProcessingUnit, Run
 from processing_units.frontend.refusals import NotAllowed, NotFound
 
@@ -17,8 +17,8 @@ def visible_runs(context: Context) -> QuerySet[Run]:
         return Run.objects.none()
     if user.is_staff:
         return Run.objects.all()
-    in_projects = Q(privilege__gte=Privilege.PROJECT, project__memberships__user=user.pk)
-    return Run.objects.filter(Q(user=user.pk) | in_projects).distinct()
+    projects = Membership.objects.filter(user=user.pk).values("project")
+    return Run.objects.filter(Q(user=user.pk) | Q(privilege__gte=Privilege.PROJECT, project__in=projects))
 
 
 def find_run(run_id: int, context: Context) -> Run:

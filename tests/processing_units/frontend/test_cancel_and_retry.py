@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from archive.context import Context, context_of
+from archive.models import Membership, Privilege, Profile, Project
 from dataserver.store import Store
 from processing_units.contract import FaultKind, Heartbeat, JobBeat
 from processing_units.frontend.cancel import cancel_run
@@ -46,8 +47,7 @@ def test_a_cancelled_job_never_comes_back(context: Context, unit: ProcessingUnit
     cancel_run(run, context)
     with pytest.raises(TooLate):
         one.commit(store)
-    one.fail_late = pytest.raises(TooLate)  # type: ignore[attr-defined]
-    with one.fail_late:  # type: ignore[attr-defined]
+    with pytest.raises(TooLate):
         one.fail(FaultKind.CRASHED)
     assert one.job.state == "cancelled"
 
@@ -136,3 +136,16 @@ def test_a_retry_can_be_retried(context: Context, unit: ProcessingUnit, store: S
     second = retry_failed(first, context)
     assert second not in (first, first.jobs.first().retry_of.run)
     assert second.jobs.count() == 2
+
+
+def test_projects_see_the_runs_that_are_theirs(user: User, unit: ProcessingUnit) -> None:
+    project = Project.objects.create(name="survey")
+    bob = make_user("bob")
+    for member in (user, bob):
+        Membership.objects.create(user=member, project=project)
+    Profile.objects.filter(user=user).update(project=project, privilege=Privilege.PROJECT)
+    shared, own = submitted(context_of(user)), submitted(Context(user))
+    assert list(visible_runs(context_of(bob))) == [shared]
+    assert set(visible_runs(context_of(user))) == {shared, own}
+    with pytest.raises(NotAllowed):
+        cancel_run(find_run(shared.pk, context_of(bob)), context_of(bob))
