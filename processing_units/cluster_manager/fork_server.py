@@ -103,7 +103,7 @@ class ForkServer:
 
     def __init__(self, python: str) -> None:
         self._python = python
-        self._directory = Path(tempfile.mkdtemp(prefix="awworker-", dir=_short_directory()))
+        self.directory = Path(tempfile.mkdtemp(prefix="awworker-", dir=_short_directory()))
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_path = ""
         self._number = 0
@@ -123,15 +123,18 @@ class ForkServer:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("the fork server is started by the main thread, or it would die with another thread")
         self._number += 1
-        self._socket_path = str(self._directory / f"{self._number}.socket")
+        self._socket_path = str(self.directory / f"{self._number}.socket")
         self._started = time.monotonic()
-        self._process = subprocess.Popen(
-            [self._python, "-m", "recipes.fork_server", self._socket_path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            env=_environment(),
-            start_new_session=True,  # a Ctrl-C at the terminal is for the cluster manager to handle
-        )
+        try:
+            self._process = subprocess.Popen(
+                [self._python, "-m", "recipes.fork_server", self._socket_path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                env=_environment(),
+                start_new_session=True,  # a Ctrl-C at the terminal is for the cluster manager to handle
+            )
+        except OSError as error:
+            raise ForkServerError(f"{self._python} cannot be started: {error.strerror}; see --python") from error
 
     def tend(self, timeout: float) -> None:
         """Watch for at most ``timeout`` seconds: note that it is ready, restart it when it has died.
@@ -222,10 +225,10 @@ class ForkServer:
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
-        for left in self._directory.glob("*"):
+        for left in self.directory.glob("*"):
             left.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            self._directory.rmdir()
+            self.directory.rmdir()
 
 
 def _read_answer(lines: Any) -> dict[str, Any]:

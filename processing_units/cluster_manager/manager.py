@@ -80,7 +80,9 @@ class ClusterManager:
             signal.signal(number, self._on_signal)
         try:
             self._fork_server.start()
+            self._sentinel.keep_clean(self._fork_server.directory)
             self._scratch = Scratch(self._options.scratch, self._identity.cluster_manager)
+            self._sentinel.keep_clean(self._scratch.path)
             welcome = self._join()
             if welcome is not None:
                 self._work(welcome, self._scratch)

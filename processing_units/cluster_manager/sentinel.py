@@ -1,18 +1,22 @@
-"""A small process that outlives the cluster manager by a moment: it kills the process groups that a kill -9 left over.
+"""A small process that outlives the cluster manager by a moment: after a kill -9 it leaves no process and no file.
 
 The jobs' processes die with the fork server and that dies with the cluster manager, by the kernel's doing; what they
-have started themselves would not. The sentinel knows every group and sees the cluster manager's end as the end of its
-standard input. Run as a script it imports next to nothing.
+have started themselves would not. The sentinel knows every group and directory, and sees the cluster manager's end as
+the end of its standard input. Run as a script it imports next to nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+_LAST_BREATH_SECONDS = 0.1
 
 
 class Sentinel:
@@ -35,6 +39,10 @@ class Sentinel:
         """It ended."""
         self._say(f"-{group}\n")
 
+    def keep_clean(self, directory: Path) -> None:
+        """Remove this directory should we die."""
+        self._say(f"{directory.absolute()}\n")
+
     def stop(self) -> None:
         """End the sentinel."""
         if self._process.stdin is not None:
@@ -54,15 +62,21 @@ def stand_guard() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     groups: set[int] = set()
+    directories: list[str] = []
     for line in sys.stdin:
-        group = int(line[1:])
-        if line[0] == "+":
-            groups.add(group)
+        if line.startswith("/"):
+            directories.append(line.rstrip("\n"))
+        elif line.startswith("+"):
+            groups.add(int(line))
         else:
-            groups.discard(group)
+            groups.discard(-int(line))
     for group in groups:
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGKILL)
+    for directory in directories:
+        if os.path.isdir(directory):
+            time.sleep(_LAST_BREATH_SECONDS)  # who was killed may still be writing
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -27,3 +27,10 @@ def test_recipes_that_cannot_be_imported(unit, start_worker):
     assert "the recipes cannot be imported" in worker.said
     assert "does not start (exit code 1)" in worker.said
     assert "Traceback" not in worker.said
+
+
+def test_an_interpreter_that_is_not_there(unit, start_worker):
+    worker = start_worker("--python", "/no/such/python", up=False)
+    assert worker.wait() == 4
+    assert "/no/such/python cannot be started: No such file or directory" in worker.said
+    assert "Traceback" not in worker.said
