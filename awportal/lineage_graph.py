@@ -68,6 +68,21 @@ def lineage_graph(product: Product, up: Family, down: Family) -> Graph:
     return _placed(boxes, lines)
 
 
+def lineage_lines(product: Product, up: Family, down: Family) -> list[tuple[Product, str, int | None, bool]]:
+    """Return the lineage as lines: a product, its role, for which product (None: this one), whether it came after."""
+    before = [
+        (up.products[step.source_id], step.role, None if step.product_id == product.pk else step.product_id, False)
+        for step in up.steps
+        if step.source_id in up.products
+    ]
+    after = [
+        (down.products[step.product_id], step.role, None if step.source_id == product.pk else step.source_id, True)
+        for step in down.steps
+        if step.product_id in down.products
+    ]
+    return before + after
+
+
 def _groups(steps: list[Kin], known: dict[int, Product]) -> dict[tuple[int, str], tuple[int, ...]]:
     """Return the raw frames that serve a product in one role; the same frames in two places are one box."""
     members: dict[tuple[int, str], list[int]] = defaultdict(list)

@@ -11,6 +11,7 @@ from django.http import QueryDict
 from archive.context import Context, visible
 from archive.models import Privilege, Product
 from archive.queries import BadSelection, Selection, select
+from awportal.command_line import parse_ranges
 from awportal.listing import given_filters, nights_of, with_pictures
 from processing_units.contract import Submission
 from recipes.errors import UsageError
@@ -153,7 +154,7 @@ class RecipeForm:
 def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
     """Read the form's fields from a query string or a posted form; what is missing begins with a good default."""
     given = given_filters(data, FILTERS)
-    ids = [int(text) for text in data.getlist("product") if text.isdigit() and len(text) < 16]
+    ids = sorted(parse_ranges(data.getlist("product"), MAXIMUM_INPUTS))
     if not data:
         given = _newest_night(recipe, context)
     form = RecipeForm(
@@ -179,7 +180,7 @@ def check_inputs(form: RecipeForm) -> None:
 
 def _read_role(entry: Input, data: QueryDict, ids: list[int], form: RecipeForm, context: Context) -> RoleField:
     role = RoleField(entry)
-    wanted = {int(text) for text in data.getlist(role.name) if text.isdigit() and len(text) < 16} | set(ids)
+    wanted = parse_ranges(data.getlist(role.name), MAXIMUM_INPUTS) | set(ids)
     if wanted:
         role.chosen = with_pictures(
             list(

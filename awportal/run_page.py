@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from archive.context import Context, visible
 from archive.models import Product
-from awportal.command_line import run_line
+from awportal.command_line import number_ranges, run_line
 from awportal.listing import with_pictures
 from awportal.run_quality import Quality, quality_of
 from processing_units.contract import JobState, RunStatus
@@ -181,6 +181,6 @@ def view_job(job: Job, context: Context, attempt: int | None = None) -> JobView:
 
 def _form_address(recipe: str, inputs: dict[str, list[int]], parameters: dict[str, object]) -> str:
     """Return the address of the recipe's form, filled in with these."""
-    pairs = [(f"in-{role}", str(number)) for role, numbers in inputs.items() for number in numbers[:200]]
+    pairs = [(f"in-{role}", number_ranges(numbers)) for role, numbers in inputs.items()]
     pairs += [(f"p-{name}", str(value)) for name, value in parameters.items()]
     return f"{reverse('run-recipe', args=[recipe])}?{urlencode(pairs)}"

@@ -39,7 +39,9 @@ class Quality:
 
 def quality_of(products: QuerySet[Product]) -> Quality | None:
     """Return the table of these products; None where nothing was measured. Those beyond a limit come first."""
-    measured = list(products.filter(measurements__isnull=False).distinct().order_by("pk")[:LINES])
+    # A subquery and no DISTINCT: Oracle has none on columns of JSON.
+    with_values = Measurement.objects.filter(product__in=products.order_by().values("pk")).values("product")
+    measured = list(products.filter(pk__in=with_values).order_by("pk")[:LINES])
     rows = Measurement.objects.filter(product__in=[product.pk for product in measured]).order_by("pk")
     by_product: dict[int, dict[str, Measurement]] = {}
     for row in rows:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from archive.models import Privilege, Profile, Project
 from awportal.models import ApiToken
@@ -49,7 +49,7 @@ class ContextForm(forms.Form):
 
 
 @login_required
-@require_GET
+@require_safe
 @never_cache
 def account(request: HttpRequest) -> HttpResponse:
     """Show the account."""

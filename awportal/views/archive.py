@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
 from archive.context import context_of
 from archive.queries import BadSelection, Selection, select
+from awportal.htmx import wants_part
 from awportal.listing import FILTERS, facets, given_filters, page_of, with_pictures
 from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
@@ -19,7 +21,8 @@ from recipes.errors import UsageError
 _LINKED = ("run", "is_valid", "name")
 
 
-@require_GET
+@require_safe
+@never_cache
 def archive(request: HttpRequest) -> HttpResponse:
     """List products."""
     context = context_of(request.user)
@@ -39,11 +42,11 @@ def archive(request: HttpRequest) -> HttpResponse:
         "recipes": _recipes_by_use({product.kind for product in page.rows}),
         "linked": [(name, given[name]) for name in _LINKED if name in given],
     }
-    template = "parts/archive_list.html" if request.htmx else "archive.html"
+    template = "parts/archive_list.html" if wants_part(request) else "archive.html"
     return render(request, template, answer, status=422 if error else 200)
 
 
-@require_GET
+@require_safe
 def use(request: HttpRequest) -> HttpResponse:
     """Go to a recipe's form with the chosen products, or with all that match the filters."""
     try:

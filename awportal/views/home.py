@@ -5,9 +5,10 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from archive.context import context_of, visible
+from awportal.htmx import wants_part
 from awportal.listing import with_pictures
 from awportal.unit_page import look_at_unit
 from awportal.views.runs import rows_of
@@ -19,7 +20,7 @@ from recipes.kinds import KINDS
 _RUNS, _PRODUCTS = 6, 12
 
 
-@require_GET
+@require_safe
 @never_cache
 def home(request: HttpRequest) -> HttpResponse:
     """Show my runs, the units' states and the last products; to visitors what is public."""
@@ -35,4 +36,4 @@ def home(request: HttpRequest) -> HttpResponse:
     answer["looks"] = [
         look_at_unit(unit, context_of(request.user)) for unit in known_units(request).order_by("name")[:12]
     ]
-    return render(request, "parts/home_live.html" if request.htmx else "home.html", answer)
+    return render(request, "parts/home_live.html" if wants_part(request) else "home.html", answer)

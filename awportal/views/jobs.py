@@ -6,9 +6,10 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from archive.context import context_of
+from awportal.htmx import wants_part
 from awportal.run_page import shown_log, view_job
 from awportal.views.errors import refusals_told
 from processing_units.frontend.logs import log_of, neutralised
@@ -19,7 +20,7 @@ _LARGEST_NUMBER = 2**31 - 1
 
 
 @login_required
-@require_GET
+@require_safe
 @never_cache
 @refusals_told
 def job(request: HttpRequest, pk: int, ordinal: int) -> HttpResponse:
@@ -28,11 +29,11 @@ def job(request: HttpRequest, pk: int, ordinal: int) -> HttpResponse:
     found = _find(request, pk, ordinal)
     view = view_job(found, context, _attempt(request))
     answer = {"view": view, "job": found, "run": found.run, "log_text": shown_log(view.log)}
-    return render(request, "parts/job_live.html" if request.htmx else "job.html", answer)
+    return render(request, "parts/job_live.html" if wants_part(request) else "job.html", answer)
 
 
 @login_required
-@require_GET
+@require_safe
 @refusals_told
 def job_log(request: HttpRequest, pk: int, ordinal: int) -> HttpResponse:
     """Give the whole log of an attempt as text."""

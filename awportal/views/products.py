@@ -6,12 +6,12 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from archive.context import context_of, may_change, visible
 from archive.models import Product, Validity
 from archive.queries import ancestors, descendants
-from awportal.lineage_graph import lineage_graph
+from awportal.lineage_graph import lineage_graph, lineage_lines
 from awportal.listing import page_of, with_pictures
 from awportal.pictures.frame_file import FrameError
 from awportal.product_page import headers_of, look_at, trends
@@ -25,7 +25,7 @@ _LARGEST_NUMBER = 2**63 - 1
 _SHOWN_ATTRIBUTES = 60
 
 
-@require_GET
+@require_safe
 def product(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a product."""
     context = context_of(request.user)
@@ -47,6 +47,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "up": up,
         "down": down,
         "graph": lineage_graph(found, up, down) if up.steps or down.steps else None,
+        "lines": lineage_lines(found, up, down),
         "may_change": may_change(context, found),
         "verdicts": Validity,
         "attributes": sorted(found.attributes.items())[:_SHOWN_ATTRIBUTES],
@@ -54,7 +55,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "product.html", answer)
 
 
-@require_GET
+@require_safe
 def product_picture(request: HttpRequest, pk: int, size: str) -> HttpResponse:
     """Give the product's picture; it never changes, so a browser may keep it."""
     found = _find(request, pk)
@@ -66,7 +67,7 @@ def product_picture(request: HttpRequest, pk: int, size: str) -> HttpResponse:
     return response
 
 
-@require_GET
+@require_safe
 def product_header(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the headers of the product's file."""
     found = _find(request, pk)
@@ -77,7 +78,7 @@ def product_header(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "header.html", {"product": found, "units": units, "problem": problem})
 
 
-@require_GET
+@require_safe
 def product_inputs(request: HttpRequest, pk: int, role: str) -> HttpResponse:
     """List what served the product in one role."""
     found = _find(request, pk)
@@ -88,7 +89,7 @@ def product_inputs(request: HttpRequest, pk: int, role: str) -> HttpResponse:
     return render(request, "product_inputs.html", {"product": found, "role": role, "page": page})
 
 
-@require_GET
+@require_safe
 def download(request: HttpRequest, pk: int, format_name: str) -> HttpResponse:
     """Send on to the data server, with the right to read this one file for a while."""
     found = _find(request, pk)

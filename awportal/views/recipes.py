@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from pydantic import ValidationError
 
 from archive.context import context_of
@@ -26,13 +26,13 @@ from recipes.recipe import Recipe
 _JOBS_SHOWN = 100
 
 
-@require_GET
+@require_safe
 def recipes(request: HttpRequest) -> HttpResponse:
     """List the recipes in the order in which a night needs them."""
     return render(request, "recipes.html", {"recipes": all_recipes().values()})
 
 
-@require_GET
+@require_safe
 def recipe(request: HttpRequest, name: str) -> HttpResponse:
     """Show a recipe's documentation, which is its docstring."""
     found = _find(name)
@@ -40,7 +40,7 @@ def recipe(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def run_recipe(request: HttpRequest, name: str) -> HttpResponse:
     """Show the form; check it (a dry run); submit it."""
     found = _find(name)

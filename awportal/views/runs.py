@@ -8,9 +8,11 @@ from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpRespo
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from archive.context import context_of, visible
+from awportal.command_line import number_ranges
+from awportal.htmx import wants_part
 from awportal.listing import page_of
 from awportal.run_archive import archive_of
 from awportal.run_page import JOBS_SHOWN, bar_of, shown_log, view_run
@@ -27,7 +29,7 @@ _RUNS_SHOWN = 25
 
 
 @login_required
-@require_GET
+@require_safe
 @never_cache
 def runs(request: HttpRequest) -> HttpResponse:
     """List runs, one's own or all that one may see."""
@@ -38,7 +40,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         found = found.filter(user=request.user)
     page = page_of(found, request.GET.get("page"), _RUNS_SHOWN)
     answer = {"page": page, "rows": rows_of(page.rows), "everybody": everybody}
-    return render(request, "parts/run_list.html" if request.htmx else "runs.html", answer)
+    return render(request, "parts/run_list.html" if wants_part(request) else "runs.html", answer)
 
 
 def rows_of(listed: list[Run]) -> list[dict[str, object]]:
@@ -52,7 +54,7 @@ def rows_of(listed: list[Run]) -> list[dict[str, object]]:
 
 
 @login_required
-@require_GET
+@require_safe
 @never_cache
 @refusals_told
 def run(request: HttpRequest, pk: int) -> HttpResponse:
@@ -73,7 +75,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "page_number": page,
         "last_page": page * JOBS_SHOWN >= view.total,
     }
-    return render(request, "parts/run_live.html" if request.htmx else "run.html", answer)
+    return render(request, "parts/run_live.html" if wants_part(request) else "run.html", answer)
 
 
 @login_required
@@ -102,14 +104,14 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 @refusals_told
 def again(request: HttpRequest, pk: int) -> HttpResponse:
     """Go to the recipe's form, filled in as it was for this run."""
     found = find_run(pk, context_of(request.user))
     query = QueryDict(mutable=True)
     for role, numbers in found.submission.get("inputs", {}).items():
-        query.setlist(f"in-{role}" if role else "product", [str(number) for number in numbers[:500]])
+        query[f"in-{role}" if role else "product"] = number_ranges(numbers)
     for name, value in found.submission.get("parameters", {}).items():
         query[f"p-{name}"] = str(value)
     query["comment"] = found.remark
@@ -117,7 +119,7 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 @refusals_told
 def run_log(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Give the whole log of a run as text."""
@@ -130,7 +132,7 @@ def run_log(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 
 
 @login_required
-@require_GET
+@require_safe
 @refusals_told
 def run_products(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Give all products of a run that one may see as one tar archive, streamed."""

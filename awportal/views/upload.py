@@ -14,12 +14,13 @@ from django.views.decorators.http import require_http_methods
 from archive.context import context_of
 from archive.ingest import TYPES, BadRequest, Outcome, ingest_many, night_summary
 from archive.instruments.catalogue import all_cameras
+from awportal.htmx import wants_part
 from awportal.stored_files import the_store
 from dataserver.errors import DataServerError
 
 
 @login_required
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest) -> HttpResponse:
     """Show the form; ingest what was sent."""
     given = {"instrument": request.POST.get("instrument", "").strip(), "type": request.POST.get("type", "").strip()}
@@ -38,7 +39,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         except DataServerError as problem:
             answer["error"] = f"{problem.message}; what came before it is in the archive"
         status = 422 if "error" in answer or not files else 200
-    return render(request, "parts/outcomes.html" if request.htmx else "upload.html", answer, status=status)
+    return render(request, "parts/outcomes.html" if wants_part(request) else "upload.html", answer, status=status)
 
 
 def _ingest(request: HttpRequest, files: list[UploadedFile], given: dict[str, str]) -> list[Outcome]:
