@@ -81,7 +81,8 @@ def inputs_for(recipe: Json, frames: FrameSet) -> list[dict[str, list[Json]]]:
         # Where each product is a job of its own none is missed by another; then its calibrations are those of its
         # own temperature.
         alone = "product" in recipe["split_by"]
-        if alone or not any(product["filter"] for product in found):
+        of_filters = "filter" in recipe["split_by"] or any(product["filter"] for product in found)
+        if alone or not of_filters:
             sets = _by_temperature(found, 1 if alone else entries[0]["minimum"])
         else:
             sets = [found] if found else []

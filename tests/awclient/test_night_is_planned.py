@@ -43,6 +43,8 @@ def test_an_unknown_temperature_joins_the_only_one_known() -> None:
 def test_flats_stay_together_however_the_dome_cooled() -> None:
     flats = [a_product(n, "RawDomeFlat", filter="R", temperature=10.0 - 4 * n) for n in (1, 2)]
     assert chosen(DOME, *flats) == [{"raw_flat": [1, 2]}]
+    without_wheel = [{**flat, "filter": ""} for flat in flats]
+    assert chosen(DOME, *without_wheel) == [{"raw_flat": [1, 2]}]
 
 
 def test_the_first_kind_of_which_there_is_enough_is_taken_for_each_filter() -> None:
