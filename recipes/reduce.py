@@ -10,6 +10,7 @@ from recipes.ccd.calibrating import Calibrated, apply_flat_and_gain, noise_of, s
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.cosmic_rays import find_cosmic_rays
 from recipes.ccd.debias import DebiasedChip, check_serves, usable_dark
+from recipes.ccd.edges import find_bad_edges
 from recipes.ccd.psf import PointSpread, measure_psf
 from recipes.ccd.raw import OverscanMethod
 from recipes.ccd.satellite_trail import find_trails
@@ -17,7 +18,7 @@ from recipes.ccd.sky import Sky, measure_sky
 from recipes.ccd.wcs import pixel_scale_of, trimmed_wcs
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame
-from recipes.masks import COSMIC_RAY, SATELLITE, count_by_cause
+from recipes.masks import COSMIC_RAY, NO_DATA, SATELLITE, count_by_cause
 from recipes.products import GainLinearity, Outcome, Product, ReadNoise, attributes_of
 from recipes.progress import report
 from recipes.quality import Measured
@@ -95,7 +96,8 @@ def reduce(
     :math:`\sigma` [adu] the product is :math:`g s / f` and its variance
     :math:`g^2 [(s / g + \sigma^2 (1 + v) + V_{bias} + t^2 V_{dark}) / f^2 + (s / f^2)^2 V_f]`, v being what the
     overscan's median adds (Howell 2006, Handbook of CCD Astronomy, section 4.4). Cosmic rays: LA Cosmic (van Dokkum
-    2001, PASP 113, 1420); satellites: Hough transform.
+    2001, PASP 113, 1420); satellites: Hough transform. Rows and columns at the edges that do not see the sky as the
+    rest does are masked as no data.
     """
     usable, left_out = usable_dark(dark_frame, [raw_science])
     chip = DebiasedChip(raw_science, overscan_correction, bias_frame, usable)
@@ -155,10 +157,13 @@ def reduce(
 def _mask_events(
     made: Calibrated, back_size: int, hough_threshold: float, sigclip: float, objlim: float, threshold: float
 ) -> tuple[Sky, PointSpread | None, int]:
-    """Set the mask's bits of trails and cosmic rays; return the sky, the stars' shape and the number of trails."""
+    """Mask bad edges, trails and cosmic rays; return the sky, the stars' shape and the number of trails."""
     bad = made.mask != 0
     sky = measure_sky(made.data, bad, back_size)
     signal = made.data - sky.level_map
+    edges = find_bad_edges(signal, sky.noise_map, bad)
+    made.mask[edges] |= np.uint16(NO_DATA)
+    bad |= edges
     report(0.25, "looking for satellite trails")
     on_trail, trails = find_trails(signal, sky.noise_map, bad, threshold=hough_threshold)
     made.mask[on_trail] |= np.uint16(SATELLITE)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recipes.ccd.cosmic_rays import find_cosmic_rays
+from recipes.ccd.edges import find_bad_edges
 from recipes.ccd.psf import PointSpread, measure_psf
 from recipes.ccd.satellite_trail import find_trails
 from recipes.ccd.sky import measure_sky
@@ -131,3 +132,22 @@ def test_sky_level_and_noise_under_stars_and_a_slope() -> None:
     assert sky.level == pytest.approx(310, abs=1.0)
     assert sky.noise == pytest.approx(7, rel=0.05)
     assert np.median(np.abs(sky.level_map - 300 - slope)) < 1.0
+
+
+def test_edges_that_do_not_see_the_sky_are_found() -> None:
+    signal = noise()
+    signal[:3] += 4.0
+    signal[-1] -= 30.0
+    signal[:, -2:] += 2.0
+    signal[:, 9] += 50.0  # a bad column near the edge is not the edge
+    found = find_bad_edges(signal, np.ones(SHAPE, np.float32), NO_BAD)
+    expected = NO_BAD.copy()
+    expected[:3] = expected[-1:] = True
+    expected[:, -2:] = True
+    assert np.array_equal(found, expected)
+
+
+def test_a_star_at_the_edge_is_left_alone() -> None:
+    signal = noise() + stars(number=300)[0]
+    signal[:20, 100:120] += 5000.0
+    assert not find_bad_edges(signal, np.ones(SHAPE, np.float32), NO_BAD).any()
