@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -33,13 +34,15 @@ from recipes.recipe import Recipe
 
 DONE, FAILED = 0, 1
 _PROGRESS_SECONDS = 0.2
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 def log(text: str) -> None:
-    """Write one line to the job's log."""
+    """Write one line to the job's log; what could steer a terminal is taken out."""
     now = datetime.now(UTC)
-    print(f"{now:%H:%M:%S}.{now.microsecond // 1000:03d} {text}", file=sys.stderr, flush=True)
+    line = _CONTROL.sub("?", text)
+    print(f"{now:%H:%M:%S}.{now.microsecond // 1000:03d} {line}", file=sys.stderr, flush=True)
 
 
 def run_job(path: Path) -> int:

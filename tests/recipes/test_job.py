@@ -149,6 +149,18 @@ def test_a_defect_is_reported_and_its_traceback_only_in_the_log(bias_job, tmp_pa
     assert "Traceback" in capfd.readouterr().err
 
 
+def test_names_cannot_steer_a_terminal(bias_job, tmp_path, capfd):
+    content = json.loads(bias_job[0].read_text())
+    for entry in content["inputs"]:
+        entry |= {"name": "b\x1b[31m.fits", "path": str(bias_job[0].parent / entry["path"])}
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps(content))
+    assert run_job(job) == 0
+    assert "\x1b" not in capfd.readouterr().err
+    header = (tmp_path / "outputs" / result_of(job)["products"][0]["path"]).read_bytes()
+    assert b"\x1b" not in header[:20000]
+
+
 def test_command_line(capsys):
     assert main(["list"]) == 0
     assert "ReadNoise" in capsys.readouterr().out
