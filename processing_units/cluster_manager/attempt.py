@@ -58,7 +58,7 @@ class Stop(Enum):
 
 
 class Attempt:
-    """One attempt; ``run`` in a slot's thread, ``stop`` and ``take_away`` from any."""
+    """One attempt; ``run`` in a slot's thread, ``take_away`` and ``preempt`` from any."""
 
     def __init__(self, spec: JobSpec, node: Node) -> None:
         self.spec = spec
@@ -80,9 +80,13 @@ class Attempt:
 
     def take_away(self) -> None:
         """It was cancelled or its lease was lost."""
-        self.stop(Stop.TAKEN_AWAY)
+        self._end(Stop.TAKEN_AWAY)
 
-    def stop(self, why: Stop) -> None:
+    def preempt(self) -> None:
+        """The cluster manager is stopped."""
+        self._end(Stop.PREEMPTED)
+
+    def _end(self, why: Stop) -> None:
         """Kill the process group at once; ``run`` then cleans up and returns."""
         with self._lock:
             if self._stop is None:

@@ -30,7 +30,7 @@ class Identity:
 
 
 class Beating(Protocol):
-    """What the heartbeat asks of an attempt."""
+    """What others ask of an attempt."""
 
     log: JobLog
 
@@ -43,6 +43,9 @@ class Beating(Protocol):
 
     def take_away(self) -> None:
         """It was cancelled, or given to another: kill it and leave nothing."""
+
+    def preempt(self) -> None:
+        """The cluster manager is stopped: kill it and say so."""
 
 
 class ActiveAttempts:

@@ -12,12 +12,13 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from dataserver.cache import ReadThroughCache
-from processing_units.cluster_manager.attempt import Attempt, Node, Stop
+from processing_units.cluster_manager.attempt import Attempt, Node
 from processing_units.cluster_manager.backoff import Backoff
 from processing_units.cluster_manager.fork_server import ForkServer, ForkServerError
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
@@ -175,11 +176,10 @@ class ClusterManager:
                 log.info("nothing to do for %.0f s: leaving", quit_after)
                 self._draining.set()
 
-    def _drain(self, slots: Slots, be_deaf: object) -> None:
+    def _drain(self, slots: Slots, be_deaf: Callable[[], None]) -> None:
         """Finish the running jobs and take no more; at a second signal stop them."""
         slots.drain()
-        if callable(be_deaf):
-            be_deaf()
+        be_deaf()
         if not slots.idle:
             log.info("draining: %d jobs are still running; a second signal stops them", len(self._active.all()))
         while not slots.idle:
@@ -195,8 +195,7 @@ class ClusterManager:
         until = time.monotonic() + HARD_STOP_SECONDS
         while not slots.idle and time.monotonic() < until:
             for attempt in self._active.all():
-                if isinstance(attempt, Attempt):
-                    attempt.stop(Stop.PREEMPTED)
+                attempt.preempt()
             time.sleep(0.05)
 
     def _leave(self, reason: str) -> None:

@@ -113,7 +113,8 @@ def test_redis_loses_everything(unit, redis, start_worker, done):
 
 
 def test_redis_is_killed_and_started_again(unit, redis, start_worker, done):
-    start_worker()
+    worker = start_worker()
+    done(unit.submit(["sleep", 0.1]), seconds=10)  # by a hint: the connection stands
     redis.kill()
     without = unit.submit(["sleep", 0.1], hint=False)
     done(without, seconds=15)
@@ -123,3 +124,4 @@ def test_redis_is_killed_and_started_again(unit, redis, start_worker, done):
     job = unit.submit(["sleep", 0.1])
     done(job, seconds=10)
     assert time.monotonic() - started < 8
+    assert "Traceback" not in worker.said
