@@ -18,6 +18,8 @@ from recipes.products import GainLinearity, ReadNoise
 
 ADC_MAXIMUM = 65535.0  # adu, of 16 bits
 LEAST_FLAT = 0.05  # of the mean response: where less light arrives there is nothing to calibrate
+LEAST_PAIRS = 100  # neighbours that tell how the sky scatters
+LEAST_PHOTON_VARIANCE = 0.1  # adu**2
 PILED_UP = 10  # pixels that hold the very highest value show where an analogue-digital converter ends
 
 
@@ -107,21 +109,34 @@ def noise_of(
     chip: RawChip, made: Calibrated, bias: Frame | None, gain: GainLinearity | None, read_noise: ReadNoise | None
 ) -> Noise:
     """Find gain and read noise of each amplifier: as measured, else as stated, else from the frame itself."""
-    names = [region.amplifier for region in chip.regions]
-    raw = chip.frame.attributes
     noise, source = _read_noise(chip, bias, read_noise)
+    no_read_noise = read_noise is None and not source
+    no_gain = gain is None and not chip.frame.attributes.nominal_gain
+    level, scatter = _sky_scatter(made) if no_read_noise or no_gain else (0.0, 0.0)
+    gains = _gain(chip, made, gain, (level, scatter**2 - float(np.mean(list(noise.values()))) ** 2))
+    if no_read_noise:
+        # What the sky scatters more than its photons do: never less noise than one sees.
+        photons = max(level, 0.0) / float(np.mean(list(gains.values())))
+        noise = dict.fromkeys(noise, float(np.sqrt(max(scatter**2 - photons, 0.0))))
+        source = "the scatter of the sky"
     if source:
         made.notes.append(f"Read noise from {source}: {np.mean(list(noise.values())):.3g} adu.")
+    return Noise(gains, noise, gain is not None)
+
+
+def _gain(chip: RawChip, made: Calibrated, gain: GainLinearity | None, sky: tuple[float, float]) -> dict[str, float]:
+    """Return the gain of each amplifier; `sky` is its level and the variance that its photons make [adu]."""
     if gain is not None:
-        return Noise(of_regions(chip.regions, gain.amplifiers, gain.gain), noise, True)
-    if raw.nominal_gain is not None and raw.nominal_gain > 0:
-        made.notes.append(f"Gain not measured: noise from the stated {raw.nominal_gain:g} electron/adu, pixels in adu.")
-        return Noise(dict.fromkeys(names, raw.nominal_gain), noise, False)
-    estimate = _gain_from_sky(made, float(np.mean(list(noise.values()))))
-    made.notes.append(
-        f"Gain unknown: noise from the scatter of the sky as of {estimate:.3g} electron/adu, pixels in adu."
-    )
-    return Noise(dict.fromkeys(names, estimate), noise, False)
+        return of_regions(chip.regions, gain.amplifiers, gain.gain)
+    stated = chip.frame.attributes.nominal_gain
+    if stated is not None and stated > 0:
+        made.notes.append(f"Gain not measured: noise from the stated {stated:g} electron/adu, pixels in adu.")
+        return of_regions(chip.regions, {}, stated)
+    level, variance = sky
+    # Where the sky is too dark to tell, an electron an adu is as good as any.
+    estimate = level / variance if level > 0 and variance > LEAST_PHOTON_VARIANCE else 1.0
+    made.notes.append(f"Gain unknown: noise as of {estimate:.3g} electron/adu, from the sky's scatter; pixels in adu.")
+    return of_regions(chip.regions, {}, estimate)
 
 
 def _read_noise(chip: RawChip, bias: Frame | None, read_noise: ReadNoise | None) -> tuple[dict[str, float], str]:
@@ -146,19 +161,17 @@ def _read_noise(chip: RawChip, bias: Frame | None, read_noise: ReadNoise | None)
     stated = chip.frame.attributes.nominal_read_noise
     if stated:
         return dict.fromkeys(names, stated), "the camera's own statement"
-    return dict.fromkeys(names, 0.0), "nothing: it is taken as none"
+    return dict.fromkeys(names, 0.0), ""
 
 
-def _gain_from_sky(made: Calibrated, read_noise: float) -> float:
-    """Return the gain that explains how the sky scatters between neighbours, or 1 where it is too dark to tell."""
+def _sky_scatter(made: Calibrated) -> tuple[float, float]:
+    """Return the level of the sky and its scatter [adu], from differences of neighbours, which see no slope."""
     good = made.mask == 0
     pairs = good[:, 1:] & good[:, :-1]
     differences = (made.data[:, 1:] - made.data[:, :-1])[pairs]
-    if differences.size < 100:
-        return 1.0
-    variance = robust_noise(differences) ** 2 / 2 - read_noise**2
-    level = float(np.median(made.data[good]))
-    return level / variance if level > 0 and variance > 0.1 * read_noise**2 and variance > 0 else 1.0
+    if differences.size < LEAST_PAIRS:
+        return 0.0, 0.0
+    return float(np.median(made.data[good])), clipped_statistics(differences, 4.0).stdev / float(np.sqrt(2))
 
 
 def apply_flat_and_gain(chip: RawChip, made: Calibrated, noise: Noise, flat: Frame | None) -> None:

@@ -165,6 +165,17 @@ def test_read_noise_is_taken_from_the_overscan_where_it_is_not_given() -> None:
     assert any("from the overscan" in note for note in product.notes)
 
 
+def test_with_nothing_known_the_noise_is_what_one_sees() -> None:
+    """A dark sky below its bias, of a camera of which neither gain nor read noise is known."""
+    data = np.random.default_rng(2).normal(-50, 5, (100, 120))
+    bias = Frame(np.zeros((100, 120)), name="bias")
+    product = reduce(Frame(data, name="raw"), bias).products[0]
+    pull = (product.content.data + 50) / np.sqrt(product.content.variance)
+    assert pull.std() == pytest.approx(1.0, abs=0.03)
+    assert measured_of(product)["masked_cosmic_ray"] == 0
+    assert any("scatter of the sky" in note for note in product.notes)
+
+
 def test_a_dark_of_another_temperature_is_left_out_and_said_so() -> None:
     dark = Frame(np.full((100, 120), 100.0), attributes=FrameAttributes(temperature=-10.0), name="dark")
     outcome = reduce(synthetic(temperature=-20.0), gain_linearity=GAIN, dark_frame=dark, **NO_EVENTS)
