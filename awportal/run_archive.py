@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from archive.models import Product
-from awportal.stored_files import local_file
+from awportal.stored_files import file_name, local_file
 
 _CHUNK = 1 << 20
 
@@ -33,8 +33,9 @@ def _content(products: Sequence[Product], heads: Sequence[bytes]) -> Iterator[by
 
 def _names(products: Sequence[Product]) -> list[str]:
     """Return the products' names; where one occurs twice, the product's number stands before it."""
-    often = Counter(product.name for product in products)
-    return [f"{product.pk}_{product.name}" if often[product.name] > 1 else product.name for product in products]
+    names = [file_name(product) for product in products]
+    often = Counter(names)
+    return [f"{product.pk}_{name}" if often[name] > 1 else name for product, name in zip(products, names, strict=True)]
 
 
 def _head(product: Product, name: str, folder: str) -> bytes:

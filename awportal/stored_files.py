@@ -22,6 +22,7 @@ from recipes.kinds import KINDS
 # Long enough to begin a download; a download that has begun goes on.
 DOWNLOAD_SECONDS = 15 * 60
 _CACHE_BYTES = 20 << 30
+_ENDINGS = (".fits", ".fit", ".fts", ".gz", ".fz")
 
 
 def download_url(product: Product, format_name: str, file_name: str) -> str:
@@ -31,6 +32,11 @@ def download_url(product: Product, format_name: str, file_name: str) -> str:
     convert = "" if format_name == "fits" else format_name
     query = sign(settings.DATA_KEY, "GET", path, expires, name=file_name, format=convert)
     return f"{settings.DATA_URL}{path}?{query}"
+
+
+def file_name(product: Product) -> str:
+    """Return what the product's file is called on a user's disk: readers go by the ending."""
+    return product.name if product.name.lower().endswith(_ENDINGS) else f"{product.name}.fits"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from awportal.lineage_graph import lineage_graph, lineage_lines
 from awportal.listing import page_of, with_pictures
 from awportal.pictures.frame_file import FrameError
 from awportal.product_page import headers_of, look_at, trends
-from awportal.stored_files import content_of, download_url, picture_of
+from awportal.stored_files import content_of, download_url, file_name, picture_of
 from dataserver.formats import formats_for
 from processing_units.frontend.models import Job
 from processing_units.frontend.permissions import visible_runs
@@ -96,7 +96,7 @@ def download(request: HttpRequest, pk: int, format_name: str) -> HttpResponse:
     chosen = next((each for each in formats_for(content_of(found)) if each.name == format_name), None)
     if chosen is None:
         raise Http404(f"{found.name} cannot be given as {format_name}")
-    return HttpResponseRedirect(download_url(found, chosen.name, chosen.file_name(found.name)))
+    return HttpResponseRedirect(download_url(found, chosen.name, chosen.file_name(file_name(found))))
 
 
 @login_required

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from archive.context import context_of
-from archive.ingest import TYPES, BadRequest, Outcome, ingest_many, night_summary
+from archive.ingest import TYPES, BadRequest, Outcome, Refused, ingest_many, night_summary
 from archive.instruments.catalogue import all_cameras
 from awportal.htmx import wants_part
 from awportal.stored_files import the_store
@@ -43,9 +43,13 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def _ingest(request: HttpRequest, files: list[UploadedFile], given: dict[str, str]) -> list[Outcome]:
-    sources = [(_source(file), file.name or "unnamed.fits") for file in files]
+    fitting = [file for file in files if (file.size or 0) <= settings.MAX_UPLOAD_BYTES]
+    sources = [(_source(file), file.name or "unnamed.fits") for file in fitting]
     context = context_of(request.user)
-    return list(ingest_many(sources, context, the_store(), given["instrument"] or None, given["type"] or None))
+    outcomes = list(ingest_many(sources, context, the_store(), given["instrument"] or None, given["type"] or None))
+    largest = f"a file may have at most {settings.MAX_UPLOAD_BYTES >> 20} MiB here"
+    too_large = [Refused(file.name or "", largest, "use awrecipe ingest") for file in files if file not in fitting]
+    return outcomes + too_large
 
 
 def _source(file: UploadedFile) -> Any:

@@ -15,9 +15,12 @@ from astropy.io import fits
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from werkzeug.test import Client as WsgiClient
 
+import dataserver
 from archive.models import Lineage, Membership, Product, Profile, Project
 from awportal.models import ApiToken
+from awportal.stored_files import the_store
 from awportal.tokens import find_token
 from processing_units.frontend.models import Job, ProcessingUnit, Run
 from tests.awportal.pages.conftest import PASSWORD, frame_bytes
@@ -249,6 +252,28 @@ def test_a_verdict_is_for_those_who_may(public: Product, anna: User, ben: User, 
     assert browser_of(anna).post(f"/products/{public.pk}/verdict/", {"is_valid": "0"}).status_code == 302
     public.refresh_from_db()
     assert public.is_valid == 0
+
+
+def test_a_file_that_is_too_large_is_refused_alone(anna: User, browser_of: Browser, settings: Any) -> None:
+    settings.MAX_UPLOAD_BYTES = 1 << 20
+    files = [SimpleUploadedFile("large.fits", bytes((1 << 20) + 1)), SimpleUploadedFile("bad.fits", b"hello")]
+    text = text_of(browser_of(anna).post("/archive/upload/", {"files": files}))
+    assert "large.fits" in text
+    assert "a file may have at most 1 MiB here" in text
+    assert "0 new , 0 there before, 2 refused" in text
+
+
+def test_downloads_are_signed_and_named(private: Product, anna: User, browser_of: Browser, settings: Any) -> None:
+    Product.objects.filter(pk=private.pk).update(name="without_ending")
+    way = browser_of(anna).get(f"/products/{private.pk}/download/fits/")["Location"]
+    assert way.startswith(f"{settings.DATA_URL}/files/{private.sha256}?")
+    assert "name=without_ending.fits" in way
+    files = WsgiClient(dataserver.application(the_store(), settings.DATA_KEY))
+    given = files.get(way.removeprefix(settings.DATA_URL))
+    assert (given.status_code, given.data) == (200, frame_bytes(1))
+    given.close()
+    assert files.get(way.removeprefix(settings.DATA_URL).replace("without", "with")).status_code == 403
+    assert browser_of(anna).get(f"/products/{private.pk}/download/odd/").status_code == 404
 
 
 def test_uploads_go_in_one_by_one_with_their_reasons(anna: User, browser_of: Browser) -> None:
