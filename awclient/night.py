@@ -194,7 +194,10 @@ class Night:
         self.report.made += products
         open_run.frames.add(products)
         for job in status.jobs:
-            if job.state is not JobState.DONE:
+            if job.state is JobState.DONE and not job.products:
+                reason = job.reason or f"the job left out all it was given: `awrecipe logs {status.id} {job.number}`"
+                self._cannot(open_run.step.recipe, open_run.frames, job.label, reason)
+            elif job.state is not JobState.DONE:
                 self.report.failed.append(
                     {"recipe": status.recipe, "run": status.id, "job": job.number, "what": job.label,
                      "state": job.state.value, "reason": job.reason}

@@ -23,7 +23,7 @@ class SmallPortal:
     def __init__(self, server: Scripted) -> None:
         self.products: dict[int, dict[str, Any]] = {}
         self.runs: dict[int, dict[str, Any]] = {}
-        self.failing = ""
+        self.failing = self.empty = ""
         self.open_runs: list[dict[str, Any]] = []
         server.json("GET", "/api/v1/recipes", {"items": RECIPES})
         server.on("GET", "/api/v1/products", self._list)
@@ -76,15 +76,17 @@ class SmallPortal:
         jobs = self._plan(submission)["jobs"]
         assert not any(job["problem"] for job in jobs)
         made = [] if fails else [self._make(submission["recipe"], number, job) for job in jobs]
+        if submission["recipe"] == self.empty:
+            self.products = {key: value for key, value in self.products.items() if value["run"] != number}
+            made = [[] for _ in jobs]
         state = "failed" if fails else "done"
         self.runs[number] = {
             "id": number, "recipe": submission["recipe"], "version": "1", "state": state, "unit": "local",
             "user": "anna", "submitted": "2026-01-01T00:00:00Z", "counts": {state: len(jobs)}, "parameters": {},
             "comment": submission["comment"],
-            "jobs": [{"number": place, "label": job["label"], "state": state, "reason": "no light" if fails else ""}
-                     for place, job in enumerate(jobs, 1)],
+            "jobs": [{"number": place, "label": job["label"], "state": state, "reason": "no light" if fails else "",
+                      "products": made[place - 1] if made else []} for place, job in enumerate(jobs, 1)],
         }  # fmt: skip
-        assert fails or all(made)
         self.server.json("GET", f"/api/v1/runs/{number}", self.runs[number])
         reply(handler, 201, self.runs[number])
 
@@ -197,3 +199,14 @@ def test_frames_that_allow_nothing_are_no_success(
     code, report = reduce(capsys)
     assert (code, report["products"]) == (1, [])
     assert "needs at least 3" in report["not_possible"][0]["reason"]
+
+
+def test_a_job_that_rightly_makes_nothing_is_told_and_no_failure(
+    portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal_night.empty = "Bias"
+    code, report = reduce(capsys)
+    assert code == 0
+    told = [(entry["recipe"], entry["what"]) for entry in report["not_possible"]]
+    assert told == [("Bias", "2"), ("Bias", "1")]
+    assert "awrecipe logs 1 1" in report["not_possible"][1]["reason"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from processing_units.contract import JobState
 from processing_units.frontend.models import Attempt, Job, LogChunk, ProcessingUnit, Run
+from recipes.catalogue import find_recipe
 
 from .conftest import TokenClient
 from .frames import ingest_biases
@@ -162,9 +164,9 @@ def test_units_are_listed_with_their_state(client: Client, unit: ProcessingUnit)
 def test_recipes_tell_inputs_parameters_and_schema(client: Client) -> None:
     bias = client.get("/api/v1/recipes/bias").json()
     assert bias["name"] == "Bias"
-    assert bias["inputs"][0] == {
-        "role": "raw_bias", "kinds": ["RawBias"], "minimum": 3, "maximum": None, "primary": True, "preferred": True,
-    }  # fmt: skip
+    declared = find_recipe("Bias").input("raw_bias")
+    assert bias["inputs"][0] == {**asdict(declared), "kinds": list(declared.kinds)}
+    assert "RawBias" in declared.kinds
     clip = next(entry for entry in bias["parameters"] if entry["name"] == "sigma_clip")
     assert (clip["type"], clip["default"], clip["unit"]) == ("float", 3.0, "sigma")
     assert bias["schema"]["properties"]["sigma_clip"]["default"] == 3.0
