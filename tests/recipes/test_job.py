@@ -121,7 +121,7 @@ def test_a_product_is_an_input_with_its_attributes(bias_job, tmp_path):
         ({"inputs": []}, "needs at least 3 raw_bias"),
         ({"surprise": 1}, "wrong at surprise"),
         ({"inputs": [{"role": "raw", "kind": "RawBias", "path": "x", "name": "x"}]}, "no input 'raw'"),
-        ({"inputs": [{"role": "raw_bias", "kind": "RawDark", "path": "x", "name": "n"}]}, "n is a RawDark"),
+        ({"inputs": [{"role": "raw_bias", "kind": "RawDomeFlat", "path": "x", "name": "n"}]}, "n is a RawDomeFlat"),
         ({"inputs": [{"role": "raw_bias", "kind": "RawBias", "path": "gone.fits", "name": f"g{n}"} for n in range(3)]},
          "g0 cannot be read"),
     ],
