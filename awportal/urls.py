@@ -1,6 +1,6 @@
 """The portal's addresses."""
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from awportal.api import api
@@ -8,7 +8,7 @@ from awportal.views import account, archive, errors, home, jobs, products, recip
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
-    path("login/", LoginView.as_view(redirect_authenticated_user=False), name="login"),
+    path("login/", account.LogIn.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("account/", account.account, name="account"),
     path("account/password/", account.change_password, name="change-password"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode, urlsplit
+
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect
 
 from archive.models import Privilege, Profile, Project
 from awportal.models import ApiToken
@@ -46,6 +50,17 @@ class ContextForm(forms.Form):
         if cleaned.get("privilege") == Privilege.PROJECT and not cleaned.get("project"):
             self.add_error("privilege", "choose a project, or let results go to MyDB")
         return cleaned
+
+
+class LogIn(LoginView):
+    """The log-in; a part of a page that asks after its session has ended sends the whole page here."""
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        """Answer; what htmx asked for must not be swapped for a form inside the page."""
+        if request.htmx and request.method == "GET":  # type: ignore[attr-defined]
+            query = urlencode({"next": urlsplit(request.htmx.current_url or "/").path})  # type: ignore[attr-defined]
+            return HttpResponseClientRedirect(f"{request.path}?{query}")
+        return super().dispatch(request, *args, **kwargs)  # type: ignore[return-value]
 
 
 @login_required

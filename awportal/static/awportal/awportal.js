@@ -62,3 +62,9 @@ document.addEventListener("htmx:afterRequest", () => document.getElementById("up
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.xhr.status === 422) { event.detail.shouldSwap = true; event.detail.isError = false; }
 });
+// Words that a reader has marked are not taken away: the page waits until they are copied.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const marked = document.getSelection();
+  const holds = marked && !marked.isCollapsed && event.target.contains(marked.anchorNode);
+  if (event.target.id === "live" && holds) event.preventDefault();
+});

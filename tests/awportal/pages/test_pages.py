@@ -411,3 +411,22 @@ def test_pages_ask_the_database_a_bounded_number_of_times(
         browser.get(page)
         with django_assert_max_num_queries(most):
             browser.get(page)
+
+
+def test_a_living_page_whose_session_ended_goes_to_the_log_in(run: Run, anna: User, browser_of: Browser) -> None:
+    asked = {"HX-Request": "true", "HX-Current-URL": f"http://testserver/runs/{run.pk}/"}
+    answer = browser_of(None).get(f"/runs/{run.pk}/", headers=asked, follow=True)
+    assert answer["HX-Redirect"] == f"/login/?next=%2Fruns%2F{run.pk}%2F"
+
+
+def test_a_mistake_of_ours_shows_no_traceback(anna: User, browser_of: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("awportal.views.home.visible", broken)
+    browser = browser_of(anna)
+    browser.raise_request_exception = False
+    answer = browser.get("/")
+    assert answer.status_code == 500
+    assert "The portal made a mistake" in text_of(answer)
+    assert "secret detail" not in answer.content.decode()
