@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from recipes.ccd.bias_exposures import DARK_TIME, bias_exposures, note_of, without_biases
 from recipes.ccd.clipping import clipped_mean, clipped_statistics
 from recipes.ccd.debias import check_serves
 from recipes.ccd.noise import estimated_read_noise, of_regions, read_noise_of
@@ -35,6 +36,7 @@ def bias(
     ----------
     raw_bias : sequence of Frame
         At least three bias exposures of one chip in one readout mode [adu].
+        Where there are no biases, darks: the shortest of which there are three are used.
     read_noise : ReadNoise, optional
         Read noise of the same chip [adu]; without it that of the first pair is taken.
     previous : Frame, optional
@@ -62,6 +64,7 @@ def bias(
     Without overscan, frames whose level differs by more than a read noise are brought to one level first, or the clip
     would reject them whole.
     """
+    raw_bias, dark_time, left_out = bias_exposures(raw_bias, minimum=3)
     check_alike(raw_bias, minimum=3, what="Bias")
     chips = [RawChip(frame, overscan_correction) for frame in raw_bias]
     first = chips[0]
@@ -91,20 +94,25 @@ def bias(
         bits = np.bitwise_or.reduce([bits for _, bits in strips]) & ~np.uint16(NO_DATA)
         mask[y0:y1] = np.where(empty, bits | np.uint16(NO_DATA), bits)
         rejected += int(mean.rejected.sum())
-    notes = [f"{len(chips)} biases, overscan method {first.method}, read noise {np.mean(sigma):.4g} adu.", *notes]
+    notes = [
+        f"{note_of(len(chips), dark_time)}, overscan method {first.method}, read noise {np.mean(sigma):.4g} adu.",
+        *notes,
+    ]
     attributes = attributes_of(
         raw_bias,
         overscan_correction=first.method,
         number_of_frames=len(chips),
         read_noise=float(np.mean(sigma)),
+        **({DARK_TIME: dark_time} if dark_time else {}),
     )
     measured = _measure(data, mask, previous, first.has_overscan)
     measured.append(Measured("rejected_fraction", rejected / (data.size * len(chips))))
     numbers = {value.name: value.value for value in measured if value.name in ("mean", "stdev")}
     attributes = attributes.model_copy(update=numbers)
-    made_without = ["overscan"] if overscan_correction and not first.has_overscan else []
+    made_without = without_biases(dark_time)
+    made_without += ["overscan"] if overscan_correction and not first.has_overscan else []
     content = Frame(data, variance=variance, mask=mask, unit="adu", name="BiasFrame")
-    return Outcome.one(Product("BiasFrame", content, attributes, measured, made_without, notes))
+    return Outcome.one(Product("BiasFrame", content, attributes, measured, made_without, notes), left_out)
 
 
 def _level_offsets(chips: Sequence[RawChip], read_noise: float) -> tuple[list[np.float32], list[str]]:
@@ -146,7 +154,7 @@ RECIPE = Recipe(
     version="1",
     function=bias,
     inputs=(
-        Input("raw_bias", ("RawBias",), minimum=3, maximum=None, primary=True),
+        Input("raw_bias", ("RawBias", "RawDark"), minimum=3, maximum=None, primary=True),
         Input("read_noise", ("ReadNoise",), minimum=0),
         Input("previous", ("BiasFrame",), minimum=0, preferred=False),
     ),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 
+from recipes.ccd.bias_exposures import DARK_TIME
 from recipes.ccd.clipping import clipped_mean, clipped_statistics
 from recipes.ccd.debias import DARK_TEMPERATURE_TOLERANCE, DebiasedChip
 from recipes.ccd.raw import OverscanMethod, check_alike
@@ -55,7 +56,8 @@ def dark(
     Raises
     ------
     UsageError
-        Fewer than three darks of one temperature and of known exposure time.
+        Fewer than three darks of one temperature and of known exposure time. Where the bias was made from darks and too
+        few are longer nothing is made, and that is said.
 
     Notes
     -----
@@ -63,9 +65,14 @@ def dark(
     :math:`\left(\sum_i (\sigma_{RN}^2 + r t_i / g) + T^2 \sigma_b^2\right) / T^2` with T the sum of the accepted times.
     """
     frames, left_out = _of_one_temperature(raw_dark)
+    from_darks = bias_frame.number(DARK_TIME) or 0.0
+    if from_darks:
+        frames, left_out = _longer(frames, from_darks, left_out)
+        if not frames:
+            return Outcome((), tuple(left_out))
     check_alike(frames, minimum=3, what="Dark (darks of one temperature with known exposure time)")
     chips = [DebiasedChip(frame, overscan_correction, bias_frame) for frame in frames]
-    seconds = [float(frame.attributes.exposure_time or 0.0) for frame in frames]
+    seconds = [float(frame.attributes.exposure_time or 0.0) - from_darks for frame in frames]
     gain = _gain(gain_linearity, frames[0])
     read_noise = bias_frame.number("read_noise") or number_of(frames[0].attributes, "nominal_read_noise") or 1.0
     shape = chips[0].shape
@@ -105,7 +112,8 @@ def dark(
         dark_current=statistics.median,
         total_exposure_time=float(sum(seconds)),
     )
-    notes = [f"{len(frames)} darks of {min(seconds):g} to {max(seconds):g} s at {attributes.temperature} deg C."]
+    shortest, longest = from_darks + min(seconds), from_darks + max(seconds)
+    notes = [f"{len(frames)} darks of {shortest:g} to {longest:g} s at {attributes.temperature} deg C."]
     made_without = ["overscan"] if overscan_correction and not chips[0].has_overscan else []
     content = Frame(data, variance=variance, mask=mask, unit="adu/s", name="DarkFrame")
     return Outcome.one(Product("DarkFrame", content, attributes, measured, made_without, notes), left_out)
@@ -115,6 +123,16 @@ def _sigma(seconds: FloatArray, read_noise: float, gain: float, rate: FloatArray
     """Return the standard deviation of each frame's rate where the dark current is `rate` [adu/s]."""
     counts = np.maximum(rate, 0) * seconds
     return np.asarray(np.sqrt(np.float32(read_noise**2) + counts / np.float32(gain)) / seconds, np.float32)
+
+
+def _longer(
+    frames: Sequence[Frame], from_darks: float, left_out: Sequence[LeftOut]
+) -> tuple[list[Frame], list[LeftOut]]:
+    """Return the darks that collected for longer than those which the bias was made from; none where they are few."""
+    longer = [frame for frame in frames if (frame.attributes.exposure_time or 0.0) > 1.5 * from_darks]
+    longer = longer if len(longer) >= 3 else []
+    reason = f"the bias was made from darks of {from_darks:g} s: it takes at least 3 longer ones to show a rate"
+    return longer, [*left_out, *(LeftOut(name=frame.name, reason=reason) for frame in frames if frame not in longer)]
 
 
 def _of_one_temperature(frames: Sequence[Frame]) -> tuple[list[Frame], list[LeftOut]]:

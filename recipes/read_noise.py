@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 
+from recipes.ccd.bias_exposures import bias_exposures, note_of, without_biases
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.raw import RawChip, check_alike
 from recipes.errors import UsageError
@@ -30,7 +31,8 @@ def read_noise(
     Parameters
     ----------
     raw_bias : sequence of Frame
-        At least two bias exposures of one chip in one readout mode [adu].
+        At least two bias exposures of one chip in one readout mode [adu]; where there are none, darks, of which the
+        shortest are used: their dark current's noise counts as read noise then.
     previous : ReadNoise, optional
         The valid one so far, to compare with.
     rejection_threshold : float, optional
@@ -54,6 +56,7 @@ def read_noise(
     is left after clipping (Howell 2006, Handbook of CCD Astronomy, section 4.3); the mean is taken over the pairs. Its
     error is the larger of the scatter between pairs and :math:`\sigma/\sqrt{2n}` of n pixels.
     """
+    raw_bias, dark_time, left_out = bias_exposures(raw_bias, minimum=2)
     check_alike(raw_bias, minimum=2, what="ReadNoise")
     chips = [RawChip(frame, 0) for frame in raw_bias]
     names = [region.amplifier for region in chips[0].regions]
@@ -86,9 +89,10 @@ def read_noise(
     ]
     if previous is not None:
         measured.append(Measured("read_noise_difference", value - previous.read_noise, unit="adu"))
-    notes = [f"{len(pairs)} pairs of biases."]
+    notes = [f"{len(pairs)} pairs of {note_of(len(raw_bias), dark_time)}."]
     content = ReadNoise(value, error, several)
-    return Outcome.one(Product("ReadNoise", content, attributes_of(raw_bias), measured, (), notes))
+    without = without_biases(dark_time)
+    return Outcome.one(Product("ReadNoise", content, attributes_of(raw_bias), measured, without, notes), left_out)
 
 
 def _error(noises: Sequence[float], count: int) -> float:
@@ -104,7 +108,7 @@ RECIPE = Recipe(
     version="1",
     function=read_noise,
     inputs=(
-        Input("raw_bias", ("RawBias",), minimum=2, maximum=None, primary=True),
+        Input("raw_bias", ("RawBias", "RawDark"), minimum=2, maximum=None, primary=True),
         Input("previous", ("ReadNoise",), minimum=0, preferred=False),
     ),
     outputs=("ReadNoise",),

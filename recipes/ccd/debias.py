@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recipes.ccd.bias_exposures import DARK_TIME
 from recipes.ccd.raw import RawChip
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame, MaskArray
@@ -48,6 +49,8 @@ class DebiasedChip(RawChip):
         self._bias = bias_frame
         self._dark = dark_frame
         self._seconds = frame.attributes.exposure_time or 0.0
+        if bias_frame is not None:  # one made from darks has taken a part of the dark current away
+            self._seconds -= bias_frame.number(DARK_TIME) or 0.0
         if bias_frame is not None:
             check_serves(bias_frame, frame, self.shape)
             refuse_other_method(bias_frame, self)
