@@ -25,6 +25,15 @@ MAXIMUM_CARDS = 20_000
 _PIECE = 1 << 20
 _GZIP = b"\x1f\x8b"
 _OTHERS = {b"BZ": "bzip2", b"PK": "zip", b"\xfd7": "xz", b"\x1f\x9d": "compress", b"\x28\xb5": "zstd"}
+_NO_FITS = {
+    b"\xff\xd8": "a JPEG picture",
+    b"\x89P": "a PNG picture",
+    b"II": "a TIFF picture or a camera's own raw file",
+    b"MM": "a TIFF picture or a camera's own raw file",
+    b"%P": "a PDF",
+    b"<!": "a web page",
+    b"<h": "a web page",
+}
 # Cards that are nobody's business: licence numbers and owners of the software that wrote the file.
 _PRIVATE = re.compile(r"SWSERIAL|SWOWNER|.*LICEN[CS]E?.*|.*PASSW.*|.*SECRET.*|.*TOKEN.*")
 _PRIVATE_COMMENT = re.compile(r"licen[cs]|software serial|password", re.IGNORECASE)
@@ -122,6 +131,8 @@ def read_units(source: Path | BinaryIO, maximum: int = MAXIMUM_BYTES) -> list[Un
         file.seek(0)
         if first in _OTHERS:
             raise NotFits(f"it is packed by {_OTHERS[first]}", "unpack it; .fits, .fits.gz and .fits.fz are understood")
+        if first in _NO_FITS:
+            raise NotFits(f"it is {_NO_FITS[first]}, whatever its name says", "raw frames are ingested as FITS")
         try:
             if first == _GZIP:
                 with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
