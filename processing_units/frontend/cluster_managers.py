@@ -11,16 +11,21 @@ from processing_units.contract import ClusterManagerDown, ClusterManagerUp, JobS
 from processing_units.frontend.dispatch import queue_name
 from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit
 from processing_units.frontend.reap import give_back
+from recipes.errors import UsageError
+
+_LONGEST_KEY = 80
+_LONGEST_NODE = 120
+_MOST_SLOTS = 100_000
 
 
 def up(unit: ProcessingUnit, message: ClusterManagerUp) -> Welcome:
     """Note that a cluster manager is up; return what it needs to know of its unit."""
     ClusterManagerRecord.objects.update_or_create(
         unit=unit,
-        key=message.cluster_manager,
+        key=_checked_key(message.cluster_manager),
         defaults={
-            "node": message.node,
-            "slots": message.slots,
+            "node": message.node[:_LONGEST_NODE],
+            "slots": min(message.slots, _MOST_SLOTS),
             "busy": 0,
             "up_at": Now(),
             "seen_at": Now(),
@@ -43,10 +48,11 @@ def seen(
     """Note that a cluster manager was heard of; one that the database does not know (any more) is written anew."""
     fields: dict[str, Any] = {"seen_at": Now(), "down_at": None}
     if slots is not None:
-        fields |= {"slots": slots, "busy": busy or 0, "load": load}
+        fields |= {"slots": min(slots, _MOST_SLOTS), "busy": min(busy or 0, _MOST_SLOTS), "load": load}
+    _checked_key(key)
     if not ClusterManagerRecord.objects.filter(unit=unit, key=key).update(**fields):
         ClusterManagerRecord.objects.get_or_create(
-            unit=unit, key=key, defaults={"node": node, "slots": slots or 1, "up_at": Now(), **fields}
+            unit=unit, key=key, defaults={"node": node[:_LONGEST_NODE], "slots": slots or 1, "up_at": Now(), **fields}
         )
     return ClusterManagerRecord.objects.get(unit=unit, key=key)
 
@@ -58,3 +64,9 @@ def down(unit: ProcessingUnit, message: ClusterManagerDown) -> None:
     jobs = Job.objects.filter(unit=unit, cluster_manager__in=records)
     for job_id, attempt in jobs.filter(state=JobState.RUNNING).values_list("pk", "attempt"):
         give_back(job_id, attempt, f"its cluster manager left: {message.reason or 'it was stopped'}")
+
+
+def _checked_key(key: str) -> str:
+    if not 0 < len(key) <= _LONGEST_KEY:
+        raise UsageError(f"a cluster manager's key has 1 to {_LONGEST_KEY} characters, this one {len(key)}")
+    return key

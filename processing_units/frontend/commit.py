@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models.functions import Now
 
 from archive.context import Context
@@ -50,8 +50,8 @@ def commit(attempt: Attempt, message: Commit) -> list[int]:
             reach("commit.written")
     except _Lost:
         return _products_of_repeat(attempt, key)
-    except (InvalidProduct, IntegrityError) as error:
-        what = str(error) if isinstance(error, InvalidProduct) else "two of its products have the same name"
+    except (InvalidProduct, IntegrityError, DataError, OverflowError) as error:
+        what = str(error).strip()
         end_with_fault(
             attempt, FaultKind.FATAL, f"the archive refused its products: {what}", "this is a recipe's defect"
         )

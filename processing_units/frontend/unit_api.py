@@ -7,6 +7,7 @@ committed as it is, 426 another protocol, 503 ask again.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from functools import wraps
@@ -17,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
 
+from archive.products import storable
 from processing_units import contract
 from processing_units.frontend import cluster_managers, staging
 from processing_units.frontend.attempts import find_attempt, hash_of
@@ -26,6 +28,7 @@ from processing_units.frontend.fail import fail
 from processing_units.frontend.heartbeat import heartbeat
 from processing_units.frontend.models import Attempt, ProcessingUnit
 from processing_units.frontend.refusals import TooLate
+from recipes.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,8 @@ def _endpoint(view: View) -> View:
             return _error(refused.status, refused.error, refused.hint)
         except TooLate as late:
             return _error(409, late.message, late.hint)
+        except UsageError as error:
+            return _error(400, error.message, error.hint)
         except staging.NothingStaged as error:
             return _error(422, str(error), "stage the products again, then commit")
         except staging.DataServerAway as error:
@@ -123,7 +128,11 @@ def _read(request: HttpRequest, model: type[_Message]) -> _Message:
         raise too_large
     _check_protocol(body)
     try:
+        if b"\\u0000" in body:  # no database stores it, and whoever sent it would ask again for ever
+            body = json.dumps(storable(json.loads(body))).encode()
         return model.model_validate_json(body)
+    except json.JSONDecodeError:
+        raise _Refused(400, "the message is not JSON", f"send a {model.__name__}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the message"

@@ -123,6 +123,22 @@ def test_what_cannot_be_understood_gets_400(unit: ProcessingUnit, unit_client: P
     assert answer.json()["hint"] == "send a Claim"
 
 
+def test_a_nul_in_a_message_is_left_out(context: Context, unit: ProcessingUnit, unit_client: Post) -> None:
+    submitted(context)
+    one = Claimed(JobSpec.model_validate_json(unit_client("claim", CLAIM).content))
+    failure = Failure(job=one.spec.job, attempt=1, fault=FaultKind.USAGE, message="a\0b", log="c\0d\n")
+    assert unit_client("fail", failure, one.spec.token).status_code == 200
+    assert (one.job.state, one.job.reason) == ("failed", "ab")
+    assert unit_client("claim", '{"cluster_manager": "\\u0000').status_code == 400
+
+
+def test_a_strange_cluster_manager_is_told_so(unit: ProcessingUnit, unit_client: Post) -> None:
+    assert unit_client("up", ClusterManagerUp(cluster_manager="k" * 81, node="n", slots=1)).status_code == 400
+    assert unit_client("up", ClusterManagerUp(cluster_manager="k", node="n" * 500, slots=10**30)).status_code == 200
+    manager = ClusterManagerRecord.objects.get()
+    assert (manager.node, manager.slots) == ("n" * 120, 100_000)
+
+
 def test_too_large_a_message_gets_413(unit: ProcessingUnit, unit_client: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unit_api, "MAXIMUM_BODY_BYTES", 1000)
     assert unit_client("claim", " " * 1001).status_code == 413
