@@ -17,6 +17,7 @@ from awportal.listing import page_of
 from awportal.run_archive import archive_of
 from awportal.run_page import JOBS_SHOWN, bar_of, shown_log, view_run
 from awportal.views.errors import refusals_told
+from dataserver.archive_stream import MEDIA_TYPE
 from processing_units.contract import JobState
 from processing_units.frontend.cancel import cancel_run
 from processing_units.frontend.logs import log_of_run, neutralised
@@ -135,14 +136,14 @@ def run_log(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 @require_safe
 @refusals_told
 def run_products(request: HttpRequest, pk: int) -> StreamingHttpResponse:
-    """Give all products of a run that one may see as one tar archive, streamed."""
+    """Give all products of a run that one may see as one zip archive, streamed."""
     context = context_of(request.user)
     found = find_run(pk, context)
     products = list(visible(context).filter(made_by_run=found.pk).order_by("pk"))
-    size, content = archive_of(products, f"run-{found.pk}")
-    response = StreamingHttpResponse(content, content_type="application/x-tar")
-    response["Content-Length"] = str(size)
-    response["Content-Disposition"] = f'attachment; filename="run-{found.pk}.tar"'
+    content = archive_of(products, f"run-{found.pk}")
+    response = StreamingHttpResponse(content, content_type=MEDIA_TYPE)
+    response["Content-Length"] = str(content.size)
+    response["Content-Disposition"] = f'attachment; filename="run-{found.pk}.zip"'
     return response
 
 
