@@ -19,6 +19,8 @@ from awportal.stored_files import content_of, has_picture, local_file, picture_f
 HISTORY = 40
 TABLE_ROWS = 20
 _CURVE_POINTS = 2000
+# Columns that belong together, where a curve has them: the photon transfer and the linearity (x, y).
+_TELLING = (("SIGNAL", "VARIANCE"), ("EXPTIME", "LEVEL"))
 
 
 @dataclass
@@ -114,9 +116,9 @@ def _curves(table: Table) -> list[Chart]:
         return []
     units = dict(zip(table.columns, table.units, strict=True))
     labels = {name: f"{name} [{units[name]}]" if units[name] else name for name in numeric}
-    first = numeric[0]
+    pairs = [pair for pair in _TELLING if set(pair) <= set(numeric)] or [(numeric[0], name) for name in numeric[1:4]]
     charts = [
         curve_chart(list(table.numbers(first)), list(table.numbers(name)), labels[first], labels[name])  # type: ignore[arg-type]
-        for name in numeric[1:4]
+        for first, name in pairs
     ]
     return [chart for chart in charts if chart]
