@@ -42,7 +42,12 @@ def commit(attempt: Attempt, message: Commit) -> list[int]:
     if not _is_running(attempt):
         return _products_of_repeat(attempt, key)
     reach("commit.begun")
-    staging.promote(key, sorted({product.sha256 for product in message.products}))
+    try:
+        staging.promote(key, sorted({product.sha256 for product in message.products}))
+    except (staging.NothingStaged, staging.DataServerAway):
+        if _is_running(attempt):
+            raise
+        return _products_of_repeat(attempt, key)  # the same commit came twice: the other was faster, and tidied up
     reach("commit.promoted")
     try:
         with transaction.atomic():
