@@ -1,4 +1,4 @@
-"""All products of a run as one streamed zip archive."""
+"""All products of a run that one may see as one streamed zip archive: the same answer for page and interface."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ from collections.abc import Sequence
 from functools import partial
 from typing import BinaryIO
 
+from django.http import StreamingHttpResponse
+
+from archive.context import Context, visible
 from archive.models import Product
 from awportal.stored_files import file_name, local_file
-from dataserver.archive_stream import ArchiveStream, Entry
+from dataserver.archive_stream import MEDIA_TYPE, ArchiveStream, Entry
+from processing_units.frontend.models import Run
+
+
+def archive_response(run: Run, context: Context) -> StreamingHttpResponse:
+    """Return the answer that streams the archive; its size is told before it begins."""
+    products = list(visible(context).filter(made_by_run=run.pk).order_by("pk"))
+    content = archive_of(products, f"run-{run.pk}")
+    response = StreamingHttpResponse(content, content_type=MEDIA_TYPE)
+    response["Content-Length"] = str(content.size)
+    response["Content-Disposition"] = f'attachment; filename="run-{run.pk}.zip"'
+    return response
 
 
 def archive_of(products: Sequence[Product], folder: str) -> ArchiveStream:

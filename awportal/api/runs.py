@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 from django.db import connection
 from django.db.models import Count, Max, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Path, Query, Router, Status
 from pydantic import BaseModel
 
 from archive.models import Product
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
+from awportal.run_archive import archive_response
 from processing_units.contract import JobState, Plan, RunStatus, Submission
 from processing_units.frontend.cancel import cancel_run
 from processing_units.frontend.logs import log_of
@@ -139,6 +140,13 @@ def one_run(
         return Status(304, None)
     run.refresh_from_db()
     return run_status(run, state=state, offset=offset, limit=limit, with_jobs=jobs)
+
+
+@router.get("/runs/{int:number}/archive")
+def run_archive(request: HttpRequest, number: Number) -> StreamingHttpResponse:
+    """Stream all products of a run that one may see as one zip archive."""
+    context = context_of_request(request)
+    return archive_response(find_run(number, context), context)
 
 
 @router.get("/runs/{int:number}/jobs/{int:job}/log", response=LogPiece)

@@ -10,14 +10,13 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from archive.context import context_of, visible
+from archive.context import context_of
 from awportal.command_line import number_ranges
 from awportal.htmx import wants_part
 from awportal.listing import page_of
-from awportal.run_archive import archive_of
+from awportal.run_archive import archive_response
 from awportal.run_page import JOBS_SHOWN, bar_of, shown_log, view_run
 from awportal.views.errors import refusals_told
-from dataserver.archive_stream import MEDIA_TYPE
 from processing_units.contract import JobState
 from processing_units.frontend.cancel import cancel_run
 from processing_units.frontend.logs import log_of_run, neutralised
@@ -138,13 +137,7 @@ def run_log(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 def run_products(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Give all products of a run that one may see as one zip archive, streamed."""
     context = context_of(request.user)
-    found = find_run(pk, context)
-    products = list(visible(context).filter(made_by_run=found.pk).order_by("pk"))
-    content = archive_of(products, f"run-{found.pk}")
-    response = StreamingHttpResponse(content, content_type=MEDIA_TYPE)
-    response["Content-Length"] = str(content.size)
-    response["Content-Disposition"] = f'attachment; filename="run-{found.pk}.zip"'
-    return response
+    return archive_response(find_run(pk, context), context)
 
 
 def _state(query: QueryDict) -> JobState | None:

@@ -30,7 +30,7 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
     assert {path.removeprefix("/api/v1") for _, path in operations()} == {
         "/recipes", "/recipes/{name}", "/products", "/products/{number}", "/products/{number}/download", "/ingest",
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
-        "/runs/{number}/retry", "/whoami", "/units", "/tokens", "/tokens/{number}",
+        "/runs/{number}/retry", "/runs/{number}/archive", "/whoami", "/units", "/tokens", "/tokens/{number}",
     }  # fmt: skip
 
 

@@ -97,4 +97,4 @@ def test_a_whole_run_comes_as_one_archive(reduced: Installation, tmp_path: Path)
                 file.write(piece)
     with zipfile.ZipFile(tmp_path / "run.zip") as archive:
         assert archive.testzip() is None
-        assert product["name"] in {Path(name).name for name in archive.namelist()}
+        assert f"{product['name']}.fits" in {Path(name).name for name in archive.namelist()}
