@@ -19,7 +19,7 @@ from awclient.night_order import steps
 from awclient.selection import primary_inputs
 from awclient.submitting import PendingSubmission
 from awclient.terminal import Progress
-from processing_units.contract import JobState, Plan, PlannedJob, RunStatus, Submission
+from processing_units.contract import FaultKind, JobState, Plan, PlannedJob, RunStatus, Submission
 
 REMARK = "awrecipe night"
 _LOOK_EVERY = 1.0
@@ -197,6 +197,9 @@ class Night:
             if job.state is JobState.DONE and not job.products:
                 reason = job.reason or f"the job left out all it was given: `awrecipe logs {status.id} {job.number}`"
                 self._cannot(open_run.step.recipe, open_run.frames, job.label, reason)
+            elif job.state is JobState.FAILED and job.fault == FaultKind.USAGE:
+                # Only the recipe sees the pixels: what cannot be made of these frames is no failure of the night.
+                self._cannot(open_run.step.recipe, open_run.frames, job.label, job.reason)
             elif job.state is not JobState.DONE:
                 self.report.failed.append(
                     {"recipe": status.recipe, "run": status.id, "job": job.number, "what": job.label,

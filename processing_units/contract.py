@@ -125,6 +125,7 @@ class JobStatus(Message):
     label: str
     state: JobState
     reason: str = ""
+    fault: str = ""  # of a failed job: the kind of its last fault (FaultKind); "usage" is the frames' own
     attempt: int = 0
     node: str = ""
     progress: float = 0.0

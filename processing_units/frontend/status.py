@@ -12,7 +12,7 @@ from archive.models import Product
 from processing_units.contract import JobState, JobStatus, RunStatus
 from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.clock import database_now
-from processing_units.frontend.models import Job, Run
+from processing_units.frontend.models import Attempt, Job, Run
 from processing_units.frontend.waiting import UnitLoad, unit_load, why_it_waits, why_unit_is_slow
 
 RunState = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -103,6 +103,7 @@ def job_statuses(run: Run, jobs: QuerySet[Job], load: UnitLoad | None) -> list[J
     listed = list(jobs)
     products = _products_of([job.pk for job in listed])
     own_before = _own_before(run, listed) if load else {}
+    faults = _faults_of([job for job in listed if job.state == JobState.FAILED])
     now = load.now if load else database_now()
     return [
         JobStatus(
@@ -110,6 +111,7 @@ def job_statuses(run: Run, jobs: QuerySet[Job], load: UnitLoad | None) -> list[J
             label=job.label,
             state=JobState(job.state),
             reason=_reason_of_job(job, load, run.user_id, own_before.get(job.pk, 0)),
+            fault=faults.get(job.pk, ""),
             attempt=job.attempt,
             node=job.cluster_manager.node if job.cluster_manager else "",
             progress=1.0 if job.state == JobState.DONE else job.progress,
@@ -118,6 +120,14 @@ def job_statuses(run: Run, jobs: QuerySet[Job], load: UnitLoad | None) -> list[J
         )
         for job in listed
     ]
+
+
+def _faults_of(failed: list[Job]) -> dict[int, str]:
+    """Return of each failed job how its last attempt ended."""
+    if not failed:
+        return {}
+    ended = Attempt.objects.filter(job__in=[job.pk for job in failed]).order_by("ordinal")
+    return dict(ended.values_list("job", "outcome"))
 
 
 def _own_before(run: Run, jobs: list[Job]) -> dict[int, int]:

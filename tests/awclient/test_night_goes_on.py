@@ -23,7 +23,7 @@ class SmallPortal:
     def __init__(self, server: Scripted) -> None:
         self.products: dict[int, dict[str, Any]] = {}
         self.runs: dict[int, dict[str, Any]] = {}
-        self.failing = self.empty = ""
+        self.failing = self.empty = self.fault = ""
         self.open_runs: list[dict[str, Any]] = []
         server.json("GET", "/api/v1/recipes", {"items": RECIPES})
         server.on("GET", "/api/v1/products", self._list)
@@ -85,7 +85,7 @@ class SmallPortal:
             "user": "anna", "submitted": "2026-01-01T00:00:00Z", "counts": {state: len(jobs)}, "parameters": {},
             "comment": submission["comment"],
             "jobs": [{"number": place, "label": job["label"], "state": state, "reason": "no light" if fails else "",
-                      "products": made[place - 1] if made else []} for place, job in enumerate(jobs, 1)],
+                      "fault": self.fault if fails else "", "products": made[place - 1] if made else []} for place, job in enumerate(jobs, 1)],
         }  # fmt: skip
         self.server.json("GET", f"/api/v1/runs/{number}", self.runs[number])
         reply(handler, 201, self.runs[number])
@@ -165,6 +165,17 @@ def test_a_failure_is_exit_code_1_and_the_next_start_tries_it_again(
     code, report = reduce(capsys)
     assert (code, report["failed"]) == (0, [])
     assert portal_night.runs[report["runs"][0]]["recipe"] == "DomeFlat"
+
+
+def test_what_a_recipe_says_these_frames_cannot_give_is_no_failure(
+    portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    portal_night.failing, portal_night.fault = "DomeFlat", "usage"
+    code, report = reduce(capsys)
+    assert (code, report["failed"]) == (0, [])
+    assert ("DomeFlat", "1 R", "no light") in [
+        (entry["recipe"], entry["what"], entry["reason"]) for entry in report["not_possible"]
+    ]
 
 
 def test_an_open_run_of_an_earlier_start_is_waited_for(

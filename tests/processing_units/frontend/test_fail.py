@@ -15,6 +15,7 @@ from processing_units.frontend.fail import fail
 from processing_units.frontend.models import Attempt, Job, ProcessingUnit
 from processing_units.frontend.reap import reap_all
 from processing_units.frontend.refusals import TooLate
+from processing_units.frontend.status import job_status
 from tests.processing_units.frontend.conftest import claimed, expire, submitted
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +49,7 @@ def test_a_usage_error_fails_at_once(context: Context, unit: ProcessingUnit) -> 
     one = claimed(unit)
     one.fail(FaultKind.USAGE, "frames of two chips", hint="split them")
     assert (one.job.state, one.job.reason, one.job.hint) == ("failed", "frames of two chips", "split them")
+    assert job_status(one.job).fault == FaultKind.USAGE
 
 
 def test_out_of_memory_is_said_as_such(context: Context, unit: ProcessingUnit) -> None:
