@@ -24,6 +24,8 @@ from recipes.recipe import Bounds, Input, Recipe, Unit
 
 # Pairs whose levels differ by more are not scaled to each other, and the range of levels from which a slope is fitted.
 LEVEL_MATCH = 0.02
+# The twilight fades: where no two of its flats are that near, those that differ by less than this factor are scaled.
+TWILIGHT_FACTOR = 2.0
 LEAST_LEVEL_RANGE = 3.0
 # Part of the full well below which the transfer curve is a straight line to about a percent.
 STRAIGHT_PART = 0.7
@@ -115,6 +117,8 @@ def gain(
     noises, without = _read_noises(first, read_noise, bias_frame)
     flats = [_Flat(chip.frame, chip, _level(chip)) for chip in tracked(chips, "measuring levels", 0.0, 0.2)]
     pairs, unpaired = _pairs(flats, exposure_match)
+    if not pairs and all(flat.frame.kind == "RawTwilightFlat" for flat in flats):
+        pairs, unpaired = _pairs(flats, exposure_match, TWILIGHT_FACTOR - 1)
     curves = [
         _Pair(one, two, found)
         for one, two in tracked(pairs, "measuring pairs", 0.2, 0.9)
@@ -160,7 +164,9 @@ def _level(chip: DebiasedChip) -> float:
     return clipped_statistics(data[:, columns][mask[:, columns] == 0]).median
 
 
-def _pairs(flats: Sequence[_Flat], exposure_match: float) -> tuple[list[tuple[_Flat, _Flat]], list[LeftOut]]:
+def _pairs(
+    flats: Sequence[_Flat], exposure_match: float, level_match: float = LEVEL_MATCH
+) -> tuple[list[tuple[_Flat, _Flat]], list[LeftOut]]:
     """Return neighbours in level that make a pair, and the flats that have no partner with the reason."""
     groups: dict[tuple[str, str | None], list[_Flat]] = {}
     for flat in flats:
@@ -172,7 +178,7 @@ def _pairs(flats: Sequence[_Flat], exposure_match: float) -> tuple[list[tuple[_F
         if len(ordered) == 1:
             reasons[ordered[0].frame.name] = "is the only one of its kind and filter"
         for one, two in pairwise(ordered):
-            reason = _mismatch(one, two, exposure_match)
+            reason = _mismatch(one, two, exposure_match, level_match)
             if not reason:
                 pairs.append((one, two))
                 continue
@@ -182,13 +188,13 @@ def _pairs(flats: Sequence[_Flat], exposure_match: float) -> tuple[list[tuple[_F
     return pairs, [LeftOut(name=name, reason=reason) for name, reason in reasons.items() if name not in paired]
 
 
-def _mismatch(one: _Flat, two: _Flat, exposure_match: float) -> str:
+def _mismatch(one: _Flat, two: _Flat, exposure_match: float, level_match: float) -> str:
     """Return why two flats are no pair, or nothing."""
     if not one.level > 0:
         return f"has no light: its level is {one.level:.4g} adu"
-    if two.level / one.level - 1 > LEVEL_MATCH:
+    if two.level / one.level - 1 > level_match:
         return (
-            f"has no partner within {LEVEL_MATCH:.0%} of its level (nearest: {one.level:.5g} and {two.level:.5g} adu)"
+            f"has no partner within {level_match:.0%} of its level (nearest: {one.level:.5g} and {two.level:.5g} adu)"
         )
     first, second = one.frame.attributes.exposure_time, two.frame.attributes.exposure_time
     # The twilight fades: two of its flats have one level just because their times differ.
@@ -290,6 +296,9 @@ def _outcome(
         measured.append(Measured("gain_relative_difference", value / previous.gain - 1))
     low, high = ordered[0].level, ordered[-1].level
     notes = [f"{len(pairs)} pairs of flats of {low:.5g} to {high:.5g} adu."]
+    apart = max(pair.second.level / pair.first.level for pair in pairs) - 1
+    if apart > LEVEL_MATCH:
+        notes.append(f"No two twilight flats have one level: pairs up to {apart:.0%} apart were scaled.")
     if worst is None:
         notes.append("Levels or exposure times do not span enough: no linearity is claimed.")
     without = without + (["linearity"] if worst is None else [])

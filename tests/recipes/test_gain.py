@@ -88,6 +88,19 @@ def test_twilight_pairs_of_one_level_serve_although_their_times_differ(camera, m
     assert "2% of its level" in outcome.left_out[0].reason
 
 
+def test_a_twilight_whose_flats_all_differ_is_scaled(camera, master_bias):
+    frames = [
+        camera.expose(level * 1.7 * camera.response, name=f"sky{index}.fits", kind="RawTwilightFlat",
+                      exposure_time=4.0, filter="V")
+        for index, level in enumerate([34000, 25000, 18000, 13000])
+    ]  # fmt: skip
+    outcome = gain(frames, master_bias, ReadNoise(6.0))
+    product = outcome.products[0]
+    assert product.content.gain == pytest.approx(1.7, rel=0.02)  # three pairs of 48,000 pixels: 0.4 %
+    assert not outcome.left_out
+    assert any(note.startswith("No two twilight flats have one level") for note in product.notes)
+
+
 def test_dome_flats_of_other_exposure_times_are_no_pair(camera, master_bias):
     frames = camera.flats([20000, 20000], exposure_time=20.0)[:1] + camera.flats([20000], exposure_time=30.0)
     with pytest.raises(UsageError, match="4% of its exposure time"):
