@@ -63,6 +63,9 @@ class Selection:
         """
         texts = {key: _joined(value) for key, value in given.items()}
         texts = {key: text for key, text in texts.items() if text}
+        hostile = next((key for key, text in texts.items() if "\0" in text), None)
+        if hostile:
+            raise BadSelection(f"{hostile}: no text of the archive holds a NUL character")
         unknown = sorted(set(texts) - _NAMES)
         if unknown:
             raise BadSelection(f"there is no filter {unknown[0]!r}; the filters are: {', '.join(sorted(_NAMES))}")

@@ -162,13 +162,18 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
         given=given,
         roles=[],
         parameters=[_read_parameter(parameter, data) for parameter in recipe.parameters],
-        unit=data.get("unit", "")[:40],
+        unit=_text_of(data, "unit", 40),
         privilege=_privilege(data.get("privilege", ""), context),
-        comment=data.get("comment", "")[:500],
-        key=data.get("key", "")[:100] or uuid.uuid4().hex,
+        comment=_text_of(data, "comment", 500),
+        key=_text_of(data, "key", 100) or uuid.uuid4().hex,
     )
     form.roles = [_read_role(entry, data, ids, form, context) for entry in recipe.inputs]
     return form
+
+
+def _text_of(data: QueryDict, name: str, longest: int) -> str:
+    """Return a field's text; no database holds a NUL, and no browser sends one but by malice."""
+    return data.get(name, "").replace("\0", "")[:longest]
 
 
 def check_inputs(form: RecipeForm) -> None:

@@ -7,9 +7,9 @@ the version it speaks.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 PROTOCOL_VERSION = 1
 
@@ -70,6 +70,15 @@ class Message(BaseModel):
 # ---------------------------------------------------------------------------------------------- users and the portal
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a text may not hold a NUL character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+
+
 class Submission(Message):
     """What a user asks for: one recipe on chosen inputs.
 
@@ -77,13 +86,13 @@ class Submission(Message):
     one primary role the empty role name ``""`` may be used and the kinds decide.
     """
 
-    recipe: str
-    inputs: dict[str, list[int]]
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    unit: str | None = None
+    recipe: Text
+    inputs: dict[Text, list[int]]
+    parameters: dict[Text, Any] = Field(default_factory=dict)
+    unit: Text | None = None
     privilege: int | None = Field(default=None, ge=1, le=5)
-    idempotency_key: str = Field(default="", max_length=100)
-    comment: str = Field(default="", max_length=500)
+    idempotency_key: Text = Field(default="", max_length=100)
+    comment: Text = Field(default="", max_length=500)
 
 
 class PlannedCalibration(Message):
