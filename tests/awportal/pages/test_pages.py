@@ -91,8 +91,9 @@ def test_the_archive_filters_and_pages(make_product: Callable[..., Product], ann
     wrong = browser.get("/archive/?night=yesterday")
     assert wrong.status_code == 422
     assert "is not a date like 2024-05-12" in text_of(wrong)
-    for odd in ("page=0", "page=-1", "page=1e9", "page=99999999999999999999", "kind=%00", "instrument=%27--"):
+    for odd in ("page=0", "page=-1", "page=1e9", "page=99999999999999999999", "instrument=%27--"):
         assert browser.get(f"/archive/?{odd}").status_code == 200, odd
+    assert browser.get("/archive/?kind=%00").status_code == 422  # PostgreSQL could not even be asked
 
 
 def test_a_part_of_the_archive_answers_htmx(private: Product, anna: User, browser_of: Browser) -> None:
