@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from archive.headers import Header
@@ -24,8 +25,9 @@ def find_position(header: Header, camera: Camera, notes: list[str]) -> dict[str,
         ra = angle(ra_card[1].value, in_hours=True)
         if (
             ra is not None
-            and ("hour" in comment or comment.strip().startswith("[h]"))
+            and (re.search(r"\bhours?\b|\bhrs?\b", comment) or comment.strip().startswith("[h]"))
             and number(ra_card[1].value) == ra
+            and 0 <= ra < 24
         ):
             ra *= 15
         dec = angle(dec_card[1].value)

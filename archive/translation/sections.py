@@ -10,9 +10,9 @@ from archive.translation.outputs import Output, names_with_sections, outputs_by_
 from archive.translation.values import find_number
 from recipes.attributes import Amplifier, Section
 
-_SECTION = re.compile(r"\[?\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]?")
+_SECTION = re.compile(r"[\[(]?\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*[\])]?")
 _DATA = ("TRIMSEC", "DATASEC")
-_BIAS = ("BIASSEC", "OVERSEC", "OVRSEC", "OVSCSEC", "PRESEC", "POSTSEC", "PRESCAN", "OVERSCAN")
+_BIAS = ("BIASSEC", "BIASSEC1", "BIASSEC2", "OVERSEC", "OVRSEC", "OVSCSEC", "PRESEC", "POSTSEC", "PRESCAN", "OVERSCAN")
 # Widths in columns and rows, left and right, below and above (Lick's UCAM; ESO's detector controllers).
 _WIDTHS = {
     "prescan_x": ("ESO DET OUT1 PRSCX",),
@@ -73,7 +73,7 @@ def _first(
 ) -> Section | None:
     for keyword in keywords:
         value = header.value(keyword)
-        section = parse_section(value) if isinstance(value, str) else None
+        section = parse_section(_spelled_out(value, size)) if isinstance(value, str) else None
         if section is None:
             continue
         fitted = _fitted(section, size, binning)
@@ -84,6 +84,12 @@ def _first(
             notes.append(f"{keyword} = {value} is in unbinned pixels: taken as {iraf(fitted)}")
         return fitted
     return None
+
+
+def _spelled_out(text: str, size: tuple[int, int]) -> str:
+    """Return a section with the numbers that a * stands for."""
+    columns, comma, rows = text.partition(",")
+    return columns.replace("*", f"1:{size[0]}") + comma + rows.replace("*", f"1:{size[1]}")
 
 
 def _fitted(section: Section, size: tuple[int, int], binning: tuple[int, int]) -> Section | None:

@@ -19,6 +19,7 @@ _JULIAN = {"MJD-OBS": 0.0, "MJD-BEG": 0.0, "MJD_OBS": 0.0, "MJDSTART": 0.0, "MJD
 LONGITUDES = ("SITELONG", "LONG-OBS", "LONGITUD", "SITE-LON", "SITELON", "SITE_LON", "OBS-LONG", "OBSLONG", "LON-OBS",
               "OBSGEO-L", "GEOLON", "TELLONG", "ESO TEL GEOLON", "LONG", "LONGITUDE")  # fmt: skip
 _SIDEREAL = ("LST-OBS", "LST", "ST", "LST-BEG", "SIDTIME", "ST-OBS", "LMST")
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MJD_ZERO = datetime.datetime(1858, 11, 17, tzinfo=datetime.UTC)
 # TAI - UTC since 2017 and TT - TAI [s]; a leap second more or less does not matter to a night.
 _OFFSETS = {"TAI": 37.0, "TT": 69.184, "TDB": 69.184, "TDT": 69.184, "ET": 69.184, "GPS": 18.0}
@@ -77,12 +78,18 @@ def longitude_of(header: Header, start: datetime.datetime) -> tuple[float | None
 
 def parse_date_and_time(text: str) -> datetime.datetime | None:
     """Return a date with its time in ISO 8601 or with blanks or slashes; None for what is not both."""
-    text = text.strip().rstrip("Zz").strip()
-    match = re.fullmatch(r"(\S+?)[T\s_]+(\d{1,2}:\d{1,2}(?::\d{1,2}(?:\.\d*)?)?)", text)
+    text = re.sub(r"\s*(Z|UTC?)$", "", text.strip(), flags=re.IGNORECASE)
+    compact = re.fullmatch(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d(?:\.\d*)?)", text)
+    if compact:
+        text = "{}-{}-{}T{}:{}:{}".format(*compact.groups())
+    match = re.fullmatch(r"(\S+?)[T\s_]+(\d{1,2}:\d{1,2}(?::\d{1,2}(?:\.\d*)?)?)(?:([+-])(\d\d):?(\d\d))?", text)
     if match is None:
         return None
-    date, time = _date(match[1]), sexagesimal(match[2])
-    return _joined(date, time)
+    moment = _joined(_date(match[1]), sexagesimal(match[2]))
+    if moment is None or not match[3]:
+        return moment
+    zone = datetime.timedelta(hours=int(match[4]), minutes=int(match[5]))
+    return moment - zone if match[3] == "+" else moment + zone
 
 
 def _from_text(
@@ -103,11 +110,22 @@ def _from_text(
     if date is None:
         return None
     for keyword in times:
-        time = sexagesimal(header.value(keyword))
+        time = _time_of_day(header, keyword)
         if time is not None and 0 <= time < 24:
             notes.append(f"time of day of {keyword}")
             return _joined(date, time)
     return None
+
+
+def _time_of_day(header: Header, keyword: str) -> float | None:
+    """Return a time of day [h]: hours, minutes and seconds, or a number whose comment tells what it counts."""
+    found = header.find(keyword)
+    if found is None or isinstance(found[1].value, str):
+        return sexagesimal(found[1].value) if found else None
+    hours, comment = number(found[1].value), found[1].comment.lower()
+    if hours is not None and re.search(r"\[s\]|\bsec", comment):
+        return hours / 3600
+    return hours if re.search(r"\bhours?\b|\bhrs?\b|\[h\]", comment) else None
 
 
 def _date(text: str) -> datetime.date | None:
@@ -115,7 +133,10 @@ def _date(text: str) -> datetime.date | None:
     text = text.strip()
     year_first = re.fullmatch(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})", text)
     day_first = re.fullmatch(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{2}|\d{4})", text)
-    if year_first:
+    named = re.fullmatch(r"(\d{1,2})[- ]([A-Za-z]{3})[a-z]*[- ](\d{4})", text)
+    if named and named[2].lower() in _MONTHS:
+        day, month, year = int(named[1]), _MONTHS.index(named[2].lower()) + 1, int(named[3])
+    elif year_first:
         year, month, day = (int(part) for part in year_first.groups())
     elif day_first:
         day, month, year = (int(part) for part in day_first.groups())

@@ -14,17 +14,20 @@ from archive.translation.pointing import find_airmass, find_pixel_scale, find_po
 from archive.translation.sections import find_sections
 from archive.translation.times import longitude_of, night_of, start_of
 from archive.translation.types import NUMBERED_TYPES, TYPE_KEYWORDS, TypeFound, find_type, is_known
-from archive.translation.values import find_number, number, slug
+from archive.translation.values import find_number, number, sexagesimal, slug
 from recipes.attributes import FrameAttributes
 from recipes.kinds import KINDS
 
 MAXIMUM_PIXELS = 2**29  # two gigabytes of float32
 # Places in a filter wheel that let all light through.
-_OPEN = re.compile(r"open|clear|air|empty|none|no filter|blank|home|free|hole|--?", re.IGNORECASE)
+_OPEN = re.compile(r"open[\d-]*|clear|air|empty|none|no filter|blank|home|free|hole|--?", re.IGNORECASE)
 # Written by IRAF's ccdproc, ESO's pipelines and LCO's when a frame is corrected.
 _CORRECTIONS = ("ZEROCOR", "BIASCOR", "DARKCOR", "FLATCOR", "CCDPROC", "ESO PRO CATG", "L1STATBI", "L1STATFL")
 _CALIBRATED_UNIT = re.compile(r"e-|electron|[mun]?jy|erg|[munk]?jansky|(adu|counts?|dn)\s*(/|per)\s*s", re.IGNORECASE)
 _AMPLIFIER_NAMES = ("AMPNAME", "AMPID", "AMP", "AMPLIFIE", "AMPLIFIER", "AMP_ID", "AMPNO", "OUTPUT", "EXTNAME")
+_LIKE_FILTER = re.compile(
+    r"(?!.*(POS|DATE|TIME|PATH|FILE|STAT|TYPE|SYS|SER|OFF|FOC|TEMP|COR|ERR|MODE|ID$|NO$)).*(FILT|FLT|WHEEL\d).*"
+)
 _NO_CHIP = {"primary", "image", "sci", "compressed_image", "im1", "data", "none"}
 
 
@@ -86,7 +89,7 @@ def _frame(
     chips: int,
 ) -> RawFrame:
     camera = camera or _unknown_camera(header)
-    exposure_time = find_number(header, *camera.keywords_for("exposure_time"))
+    exposure_time = _exposure_time(header, camera)
     if exposure_time is not None and exposure_time < 0:
         raise NotUnderstood(f"its exposure time is {exposure_time:g} s")
     object_name = header.text(*camera.keywords_for("object"))
@@ -116,6 +119,20 @@ def _frame(
         return RawFrame(kind, FrameAttributes.model_validate(attributes), notes)
     except ValueError as error:
         raise NotUnderstood(f"its header cannot be used: {clean(str(error))[:300]}") from None
+
+
+def _exposure_time(header: Header, camera: Camera) -> float | None:
+    """Return the exposure time [s], of a number, of "00:01:00", or of milliseconds where the comment says so."""
+    for keyword in camera.keywords_for("exposure_time"):
+        found = header.find(keyword)
+        if found is None:
+            continue
+        hours, seconds = sexagesimal(found[1].value), number(found[1].value)
+        if hours is not None:
+            return hours * 3600
+        if seconds is not None:
+            return seconds / 1000 if re.search(r"\bms\b|millisec", found[1].comment, re.IGNORECASE) else seconds
+    return None
 
 
 def _kind(
@@ -234,10 +251,22 @@ def _filter(header: Header, camera: Camera) -> str | None:
             return single[:40]
         wheels = tuple(f"{stem}{place}" for stem in ("FILTER", "FILT", "FILTNAM", "FILTER_") for place in range(1, 5))
     names = [name for keyword in wheels if (name := header.text(keyword))]
+    if not names and keywords:
+        names = _filters_by_likeness(header)
     if not names:
         return None
     in_light = [name for name in names if not _OPEN.fullmatch(name)]
     return "+".join(in_light)[:40] or names[0][:40]
+
+
+def _filters_by_likeness(header: Header) -> list[str]:
+    """Return the words under keywords that look like a filter's (``ALFLTNM``, ``ACAMFILT``), each once."""
+    words = [
+        clean(card.value)
+        for keyword, card in header.cards.items()
+        if isinstance(card.value, str) and _LIKE_FILTER.fullmatch(keyword) and header.find(keyword)
+    ]
+    return list(dict.fromkeys(word for word in words if re.search("[A-Za-z]", word) and len(word) <= 40))
 
 
 def _chip(header: Header, image: Unit, camera: Camera, chips: int) -> str:

@@ -26,7 +26,7 @@ FLAT = "flat"  # a flat of which the header does not tell whether of the dome or
 
 # Words of cameras, after lower case and with anything but letters and digits turned into one blank.
 _PATTERNS: tuple[tuple[str, str], ...] = (
-    (r"(bias|zero)(es|s)?( (frame|image|exposure)s?)?", "RawBias"),
+    (r"(bias|zero)(es|s)?( (frame|image|exposure)s?)?|bias zero|zero bias", "RawBias"),
     (r"offset( frame)?", "RawBias"),
     (r"darks?( (frame|image|exposure|current)s?)?|dark field", "RawDark"),
     (r"(dark ?flats?|flat ?darks?)( (frame|image|exposure)s?)?", "RawDark"),  # a dark as long as the flats
@@ -39,16 +39,21 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"flats?( ?(field|fld|frame|image|exposure)s?)?", FLAT),
     (r"(light|science|object|target|obj|sci|stellar|astro|expose|standard|std)( ?(frame|image|exposure|field)s?)?",
      "RawScience"),
-    (r"object astronomical|astronomical( object)?|open", "RawScience"),
+    (r"object astronomical|astronomical( object)?|open|imaging|image", "RawScience"),
+    (r"(photometric|spectrophotometric|astrometric) (standard|std|field)( star)?s?", "RawScience"),
 )  # fmt: skip
 # An object that is no place on the sky: like the words above, followed by what people add ("dome flat V", "bias 3").
 _OBJECTS: tuple[tuple[str, str], ...] = (
-    (r"(bias|zero)(es|s)?( (frame|image|exposure|test)s?)?( \d+)?", "RawBias"),
+    (r"(bias|zero)(es|s)?( (frame|image|exposure|test)s?)? ?\d*", "RawBias"),
     (r"darks?( (frame|image|exposure|current)s?)?( \d+ ?s?(ec)?)?", "RawDark"),
     (r"(dome|lamp|internal|screen)( ?flats?)?( .{1,12})?|dflats?( .{1,12})?", "RawDomeFlat"),
     (r"(sky|twilight|twi|dusk|dawn|morning|evening)( ?(dusk|dawn|twilight))? ?flats?( .{1,12})?", "RawTwilightFlat"),
     (r"twilight( sky)?( .{1,12})?|sflats?( .{1,12})?", "RawTwilightFlat"),
     (r"flats?( ?field)?( .{1,12})?", FLAT),
+    # The filter before it, or right behind it: "B dome flat", "R skyflat", "flatV".
+    (r"[a-z]{1,2}p? (dome|lamp|screen) ?flats?|(dome|d) ?flats?[ubvrigzyhjk]", "RawDomeFlat"),
+    (r"[a-z]{1,2}p? (sky|twilight|twi) ?flats?|(sky|twi|s) ?flats?[ubvrigzyhjk]", "RawTwilightFlat"),
+    (r"[a-z]{1,2}p? flats?|flats?[ubvrigzyhjk]", FLAT),
 )
 _NAMES: tuple[tuple[str, str], ...] = (
     (r"(sky|twilight|twi|dusk|dawn) ?flats?|sflats?|twilights?", "RawTwilightFlat"),
@@ -75,7 +80,7 @@ def kind_of_word(word: str) -> str | None:
 
 def is_known(word: str, own_words: Mapping[str, str]) -> bool:
     """Whether a header's word for the type is one of the camera's own, or of those that many cameras use."""
-    return any(fnmatchcase(word.lower(), own.lower()) for own in own_words) or bool(_match(_PATTERNS, word))
+    return any(fnmatchcase(word.lower(), own.lower()) for own in own_words) or bool(_known(word))
 
 
 def find_type(
@@ -89,7 +94,7 @@ def find_type(
     for word, kind in own_words.items():
         if said and fnmatchcase(said.lower(), word.lower()):
             return _checked_by_object(kind, object_name, exposure_time, suggested, said)
-    kind = _match(_PATTERNS, said) if said else ""
+    kind = _known(said) if said else ""
     if kind:
         return _checked_by_object(kind, object_name, exposure_time, suggested, said)
     by_object = _match(_OBJECTS, object_name) if object_name else ""
@@ -112,6 +117,16 @@ def suggested_by(file_name: str) -> str:
         for pattern, kind in _NAMES:
             if re.search(rf"(^| )({pattern})( |$)", words):
                 return kind
+    return ""
+
+
+def _known(said: str) -> str:
+    """Return the kind of a header's word; what stands behind a comma makes it more precise, known or not."""
+    parts = said.split(",")
+    for length in range(len(parts), 0, -1):
+        kind = _match(_PATTERNS, " ".join(parts[:length])) or _match(_OBJECTS, " ".join(parts[:length]))
+        if kind:
+            return kind
     return ""
 
 

@@ -7,8 +7,10 @@ import re
 
 from archive.headers import Header, Value, clean
 
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?)")
-_SEXAGESIMAL = re.compile(r"\s*([+-]?)\s*(\d{1,3})[:hd°\s]\s*(\d{1,2})(?:[:m'′\s]\s*(\d{1,2}(?:\.\d*)?))?[s\"″]?\s*")
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eEdD][+-]?\d+)?)")
+_NO_UNIT = re.compile(r"\s*[:°\d]|[hd]\s*\d|\s*,")  # a time, an angle or a list goes on there, not a number's unit
+_SEXAGESIMAL = re.compile(r"\s*([+-]?)\s*(\d{1,3})[:hd°\s]\s*(\d{1,2})(?:[:m'′\s]\s*(\d{1,2}(?:\.\d*)?))?[s\"″]?\s*"
+                          r"(?:\(?(?:J2000|B1950|ICRS|FK5|UTC?)[\d.]*\)?\s*)?", re.IGNORECASE)  # fmt: skip
 
 
 def number(value: Value) -> float | None:
@@ -17,9 +19,9 @@ def number(value: Value) -> float | None:
         return None
     if isinstance(value, str):
         match = _NUMBER.match(value)
-        if match is None:
+        if match is None or _NO_UNIT.match(value, match.end()):
             return None
-        value = match[1].upper().replace("D", "E")
+        value = match[1].upper().replace("D", "E").replace(",", ".")
     try:
         found = float(value)
     except (ValueError, OverflowError):
