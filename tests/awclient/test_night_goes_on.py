@@ -85,7 +85,8 @@ class SmallPortal:
             "user": "anna", "submitted": "2026-01-01T00:00:00Z", "counts": {state: len(jobs)}, "parameters": {},
             "comment": submission["comment"],
             "jobs": [{"number": place, "label": job["label"], "state": state, "reason": "no light" if fails else "",
-                      "fault": self.fault if fails else "", "products": made[place - 1] if made else []} for place, job in enumerate(jobs, 1)],
+                      "fault": self.fault if fails else "", "products": made[place - 1] if made else []}
+                     for place, job in enumerate(jobs, 1)],
         }  # fmt: skip
         self.server.json("GET", f"/api/v1/runs/{number}", self.runs[number])
         reply(handler, 201, self.runs[number])
