@@ -20,6 +20,7 @@ from archive.instruments.catalogue import all_cameras, find_camera, recognise
 from archive.instruments.generic import BadCamera
 from archive.models import Lineage, Product
 from archive.products import InvalidProduct, columns_of, insert_all, storable
+from archive.readout_modes import apart_by_size
 from archive.translation.camera import Camera
 from archive.translation.translate import NotUnderstood, RawFrame, translate
 from archive.translation.types import kind_of_word
@@ -188,7 +189,7 @@ def _ingest(
         camera = checked.camera
         if camera is None:
             camera = next((found for unit in units[:2] if (found := recognise(unit.header))), None)
-        frames = translate(units, name, camera, checked.kind, checked.use_suggestion)
+        frames = apart_by_size(translate(units, name, camera, checked.kind, checked.use_suggestion), context)
         columns = [columns_of(KINDS[frame.kind], frame.attributes.model_dump()) for frame in frames]
     except NotUnderstood as error:
         return Refused(name, error.reason, error.hint, error.suggested)

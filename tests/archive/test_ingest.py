@@ -48,9 +48,9 @@ def test_a_stream_goes_in_like_a_file(raw_file: RawFile, context: Context, store
     assert outcome.state == "ingested"
 
 
-def test_one_file_is_four_queries(raw_file: RawFile, context: Context, store: Store, django_assert_num_queries) -> None:
+def test_one_file_is_five_queries(raw_file: RawFile, context: Context, store: Store, django_assert_num_queries) -> None:
     path = raw_file()
-    with django_assert_num_queries(4):  # is it there, and the insert in its savepoint
+    with django_assert_num_queries(5):  # the size of others of its mode, is it there, and the insert in its savepoint
         ingest_file(path, "frame.fits", context, store)
 
 
