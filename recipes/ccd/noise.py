@@ -60,6 +60,10 @@ class Transfer:
         return self.signal / photons if photons > 0 else float("nan")
 
 
+# Part of the median level below which a pixel of a flat is taken for one that sees no light.
+_LEAST_LIGHT = 0.2
+
+
 def photon_transfer(
     first: FloatArray,
     second: FloatArray,
@@ -72,6 +76,7 @@ def photon_transfer(
     Each sub-window is scaled by itself, so that neither a changing lamp nor the gradients of a twilight sky leave a
     trace; the pattern of the pixels' responses cancels in the difference (Janesick 2001, Scientific CCDs, section 2.2).
     """
+    good = good & _lit(first, good) & _lit(second, good)
     height, width = first.shape
     rows, columns = (max(1, round(length / np.sqrt(_PIXELS_A_WINDOW))) for length in (height, width))
     sums = np.zeros(4)
@@ -95,6 +100,19 @@ def photon_transfer(
         return None
     level, signal, variance, factor = (float(value) for value in sums / count)
     return Transfer(level, signal, variance, factor, count)
+
+
+def _lit(flat: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pixels see the light: overscan of which no header tells would count as light without noise.
+
+    Only where light and dark are far apart, or the cut would take a part of the noise away.
+    """
+    if not good.any():
+        return good
+    statistics = clipped_statistics(flat[good])
+    if (1 - _LEAST_LIGHT) * statistics.median <= 10 * statistics.stdev:
+        return good
+    return np.asarray(flat > np.float32(_LEAST_LIGHT * statistics.median))
 
 
 def _without_slope(
