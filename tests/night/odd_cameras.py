@@ -7,7 +7,7 @@ archive reads headers: the keywords are those of the cameras' own manuals and of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -415,6 +415,24 @@ def outside(exposure: Exposure, outputs: tuple[Output, ...]) -> Written:
     return name, hdus
 
 
+def unnamed_binning(exposure: Exposure, outputs: tuple[Output, ...]) -> Written:
+    """A camera that bins and does not say so: only the size of the image tells."""
+    name, hdus = overscanned(exposure, outputs)
+    for keyword in ("CCDSUM", "TRIMSEC", "BIASSEC"):
+        del hdus[0].header[keyword]
+    _put(hdus[0].header, {"INSTRUME": "CCD 6"})
+    return name, hdus
+
+
+def fading(exposure: Exposure, outputs: tuple[Output, ...]) -> Written:
+    """A twilight that fades by a quarter from flat to flat: no two are of one level."""
+    name, hdus = overscanned(exposure, outputs)
+    if exposure.kind == "twilight":
+        one = replace(outputs[0], flat_electrons=40_000.0 * 0.75 ** (exposure.number % 5))
+        hdus[0].data = _unsigned(one.expose(exposure))
+    return name, hdus
+
+
 def broken(folder: Path) -> None:
     """Lay beside the night what lies in such directories: files cut short, renamed, empty, and already reduced."""
     whole = sorted(folder.glob("*.fits"))[0].read_bytes()
@@ -473,5 +491,8 @@ NIGHTS = {night.name: night for night in (
     OddNight("mixed", overscanned, (_EDGED,), (Plan(filters=("V", "R")), Plan(binning=2))),
     OddNight("two_temperatures", overscanned, (_EDGED,), (Plan(), Plan(temperature=-10.0, flat=0))),
     OddNight("broken", overscanned, (_EDGED,), (Plan(),), extras=broken),
+    OddNight("sizes", unnamed_binning, (_EDGED,), (Plan(), Plan(bias=3, flat=2, science=1, binning=2))),
+    OddNight("steep_twilight", fading, (_EDGED,), (Plan(flat=0, twilight=5),)),
+    OddNight("darks_of_one_length", nina, (_CMOS,), (Plan(bias=0, dark=5),)),
     OddNight("outside", outside, (_EDGED,), (Plan(),)),
 )}  # fmt: skip

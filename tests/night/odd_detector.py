@@ -77,6 +77,7 @@ class Output:
     flipped: bool = False  # read from the right: the prescan stands at the right end
     maximum: float = 65535.0
     dark_rate: float = 0.02  # electron/s
+    flat_electrons: float = FLAT_ELECTRONS
 
     @property
     def true_read_noise(self) -> float:
@@ -105,7 +106,7 @@ class Output:
         response *= 1 - 0.15 * ((x / self.width - 0.5) ** 2 + (y / self.height - 0.5) ** 2)
         if exposure.kind in {"flat", "twilight"}:
             fading = 1 - 0.04 * (exposure.number % 100 // 2) if exposure.kind == "twilight" else 1.0
-            level = min(FLAT_ELECTRONS, 0.45 * self.maximum * self.gain)
+            level = min(self.flat_electrons, 0.45 * self.maximum * self.gain)
             return level * fading * response + dark
         stars = np.random.default_rng(self.seed + 2000)
         sky = np.full(dark.shape, SKY_ELECTRONS)
