@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, When
+from django.db.models import Case, ExpressionWrapper, F, When
 from django.db.models.functions import Now
 
 from processing_units.contract import MAXIMUM_LOST_NODES, FaultKind, JobState
@@ -20,17 +22,21 @@ def say_alive(unit: ProcessingUnit) -> None:
 
     Half a lease counts as a gap: a node beats several times in it, and has the other half to come back.
     """
-    gap = seconds_from_now(-lease_seconds() / 2)
     ProcessingUnit.objects.filter(pk=unit.pk).update(
         alive_at=Now(),
-        alive_since=Case(When(alive_at__gte=gap, alive_since__isnull=False, then=F("alive_since")), default=Now()),
+        alive_since=Case(When(alive_at__gte=_gap(), alive_since__isnull=False, then=F("alive_since")), default=Now()),
     )
+
+
+def _gap() -> ExpressionWrapper[Any]:
+    return seconds_from_now(-lease_seconds() / 2)
 
 
 def reap_all() -> int:
     """Reap the jobs of every unit whose frontend is alive and past its grace; return how many."""
+    # Silent for as long as counts as a gap is not alive: the leases of nodes that it does not answer end after that.
     alive = ProcessingUnit.objects.filter(
-        alive_at__gte=seconds_from_now(-lease_seconds()), alive_since__lte=seconds_from_now(-settings.GRACE_SECONDS)
+        alive_at__gte=_gap(), alive_since__lte=seconds_from_now(-settings.GRACE_SECONDS)
     )
     expired = Job.objects.filter(unit__in=alive, state=JobState.RUNNING, lease_until__lt=Now())
     rows = list(expired.values_list("pk", "attempt", "lost_nodes", "cluster_manager__node"))

@@ -125,6 +125,7 @@ def test_ten_lost_nodes_end_a_job(context: Context, unit: ProcessingUnit) -> Non
         (0, 10, 0),  # back for ten seconds after a gap: grace
         (0, 31, 1),  # the grace is over
         (60, 3600, 0),  # away now: its nodes cannot renew
+        (15, 3600, 0),  # silent for less than a lease, but its nodes' leases end in just that time
         (None, None, 0),  # never started
     ],
 )
