@@ -20,7 +20,9 @@ def change(jobs: QuerySet[Job], old: JobState, new: JobState, **fields: Any) -> 
     Parameters
     ----------
     jobs : QuerySet of Job
-        Filtered by whatever else must hold (number, attempt).
+        Filtered by whatever else must hold (number, attempt) of the job's own columns. A join with another table would
+        become a subselect, which PostgreSQL does not look at again after it has waited for somebody else's change of
+        the row: two could then change it. Use ``run__in=`` a query instead, like `wanted_runs`.
     old, new : JobState
         A change that ``ALLOWED_CHANGES`` does not list is a defect and raises ValueError.
     **fields
@@ -28,9 +30,16 @@ def change(jobs: QuerySet[Job], old: JobState, new: JobState, **fields: Any) -> 
     """
     if (old, new) not in ALLOWED_CHANGES:
         raise ValueError(f"a job never goes from {old} to {new}")
+    if sum(count > 0 for count in jobs.query.alias_refcount.values()) > 1:
+        raise ValueError("a change of state that joins another table is not atomic")
     if new not in OPEN_STATES:
         fields = {"ended": Now(), "lease_until": None, **fields}
     return jobs.filter(state=old).update(state=new, **fields)
+
+
+def wanted_runs() -> QuerySet[Run]:
+    """Return the runs whose cancel was not requested."""
+    return Run.objects.filter(cancel_requested__isnull=True)
 
 
 def close_ended_runs(run_ids: Iterable[int] | None = None) -> int:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from dataserver.signing import sign
 from processing_units.contract import Claim, InputFile, JobSpec, JobState, Limits
 from processing_units.frontend.attempts import begin_attempt, staging_key
-from processing_units.frontend.changes import change
+from processing_units.frontend.changes import change, wanted_runs
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.faults import reach
@@ -117,7 +117,7 @@ def _bytes_held(job_ids: list[int], cached: list[str]) -> dict[int, int]:
 def _take(job_id: int, attempt: int, manager: ClusterManagerRecord) -> tuple[Attempt, str] | None:
     """Take a job if it is still free; return the new attempt and its token."""
     with transaction.atomic():
-        jobs = Job.objects.filter(pk=job_id, attempt=attempt, run__cancel_requested__isnull=True)
+        jobs = Job.objects.filter(pk=job_id, attempt=attempt, run__in=wanted_runs())
         # Where it can, do not wait for somebody who is taking the same row: go on to the next one.
         if connection.features.has_select_for_update_skip_locked:
             locked = Job.objects.select_for_update(skip_locked=True).filter(pk=job_id, state=JobState.QUEUED)

@@ -82,6 +82,12 @@ def test_a_change_that_the_table_does_not_allow_is_a_defect() -> None:
         change(Job.objects.all(), JobState.DONE, JobState.QUEUED)
 
 
+def test_a_change_that_would_not_be_atomic_is_a_defect(context: Context, unit: ProcessingUnit) -> None:
+    jobs = submitted(context).jobs.filter(run__cancel_requested__isnull=True)
+    with pytest.raises(ValueError, match="joins another table"):
+        change(jobs, JobState.QUEUED, JobState.RUNNING)
+
+
 def failed_run(context: Context, unit: ProcessingUnit, store: Store) -> Run:
     """Return a run of three jobs of which the first is done."""
     run = submitted(context, jobs=3, parameters={"maximum_iterations": 7})

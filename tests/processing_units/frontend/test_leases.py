@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connections, transaction
 from django.utils import timezone
 
 from archive.context import Context
@@ -171,6 +174,27 @@ def test_an_attempt_that_failed_cannot_come_back(context: Context, unit: Process
     assert beat(unit, one).stop == [(one.spec.job, 1)]
     with pytest.raises(TooLate):
         one.commit(store)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_heartbeat_that_meets_a_new_claim_of_its_job_leaves_it_alone(context: Context, unit: ProcessingUnit) -> None:
+    submitted(context)
+    first = claimed(unit)
+    expire(first.job)
+    reap_all()
+    answers: list[Any] = []
+    late = threading.Thread(target=lambda: (answers.append(beat(unit, first).stop), connections.close_all()))
+    with transaction.atomic():
+        claimed(unit, node="node2")
+        late.start()
+        time.sleep(0.5)  # it has seen the job waiting, and now waits itself for our end
+    late.join()
+    assert answers == [[(first.spec.job, 1)]]
+    job = first.job
+    assert (job.state, job.attempt, job.lost_nodes) == ("running", 2, 1)
+    assert job.cluster_manager is not None
+    assert job.cluster_manager.node == "node2"
+    assert first.attempt.outcome == "expired"
 
 
 @pytest.mark.django_db(transaction=True)
