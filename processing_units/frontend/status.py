@@ -110,7 +110,7 @@ def job_statuses(run: Run, jobs: QuerySet[Job], load: UnitLoad | None) -> list[J
             number=job.ordinal,
             label=job.label,
             state=JobState(job.state),
-            reason=_reason_of_job(job, load, run.user_id, own_before.get(job.pk, 0)),
+            reason=_reason_of_job(job, products[job.pk], load, run.user_id, own_before.get(job.pk, 0)),
             fault=faults.get(job.pk, ""),
             attempt=job.attempt,
             node=job.cluster_manager.node if job.cluster_manager else "",
@@ -149,11 +149,13 @@ def _products_of(job_ids: list[int]) -> dict[int, list[int]]:
     return products
 
 
-def _reason_of_job(job: Job, load: UnitLoad | None, user_id: int, own_before: int) -> str:
+def _reason_of_job(job: Job, made: list[int], load: UnitLoad | None, user_id: int, own_before: int) -> str:
     if job.state == JobState.QUEUED and load is not None:
         return why_it_waits(load, job, user_id, own_before)
     if job.state == JobState.RUNNING:
         return job.stage
+    if job.state == JobState.DONE and job.left_out and not made:
+        return str(job.left_out[0]["reason"])[:1000]
     return f"{job.reason} ({job.hint})" if job.hint else job.reason
 
 
