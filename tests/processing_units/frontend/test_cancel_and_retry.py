@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from archive.context import Context, context_of
 from archive.models import Membership, Privilege, Profile, Project
 from dataserver.store import Store
-from processing_units.contract import FaultKind, Heartbeat, JobBeat
+from processing_units.contract import FaultKind, Heartbeat, JobBeat, JobState
 from processing_units.frontend.cancel import cancel_run
 from processing_units.frontend.changes import change
 from processing_units.frontend.heartbeat import heartbeat
@@ -76,8 +76,6 @@ def test_others_do_not_cancel_and_do_not_see(user: User, context: Context, unit:
 
 
 def test_a_change_that_the_table_does_not_allow_is_a_defect() -> None:
-    from processing_units.contract import JobState
-
     with pytest.raises(ValueError, match="never goes from done to queued"):
         change(Job.objects.all(), JobState.DONE, JobState.QUEUED)
 
