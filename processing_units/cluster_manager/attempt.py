@@ -120,8 +120,8 @@ class Attempt:
             log.exception("job %d.%d hit a defect of the cluster manager", *self.key)
             self._report(FaultError(FaultKind.NODE_LOST, f"Defect of the cluster manager: {error!r}"))
         finally:
+            self._node.active.discard(self)  # first: what is listed keeps its lease, whatever goes wrong here
             remove_tree(self._directory)
-            self._node.active.discard(self)
 
     def _run_to_commit(self) -> None:
         began = time.monotonic()

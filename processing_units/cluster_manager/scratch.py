@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import stat
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +99,10 @@ def remove_tree(directory: Path) -> None:
             os.chmod(os.path.dirname(path), stat.S_IRWXU)
             if not os.path.islink(path):
                 os.chmod(path, stat.S_IRWXU)
-            function(path)
+            if function in (os.open, os.scandir):  # a folder that could not be read, now it can
+                shutil.rmtree(path, onerror=make_writable)
+            elif function in (os.unlink, os.rmdir):
+                function(path)
         except OSError:
             log.debug("could not remove %s", path)
 
@@ -106,7 +110,10 @@ def remove_tree(directory: Path) -> None:
         if not directory.exists():
             return
         time.sleep(0.05 * number)
-        shutil.rmtree(directory, onerror=make_writable)
+        try:
+            shutil.rmtree(directory, onerror=make_writable)
+        except RecursionError:  # folders within folders, a thousand deep
+            subprocess.run(["rm", "-rf", "--", str(directory)], check=False, stderr=subprocess.DEVNULL)
     if not directory.exists():
         return
     log.warning("could not remove %s; it is tried again at the next start", directory)

@@ -1,6 +1,9 @@
 """Directories of attempts, and what is done about those of cluster managers that died."""
 
+import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from fake_unit import gone
@@ -52,13 +55,43 @@ def test_no_two_attempts_share_a_directory(tmp_path):
     scratch.remove()
 
 
-def test_what_a_job_made_unreadable_is_removed_too(tmp_path):
-    scratch = Scratch(tmp_path, "mine")
+@pytest.fixture
+def ordinary_root():
+    """A directory where the rights of files count: root, who runs CI, may read everything."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            yield Path(directory)
+    finally:
+        os.seteuid(was)
+
+
+def test_what_a_job_made_unreadable_is_removed_too(ordinary_root):
+    scratch = Scratch(ordinary_root, "mine")
     directory = new_directory(scratch)
-    closed = directory / "closed"
-    closed.mkdir()
-    (closed / "file").touch()
-    closed.chmod(0o000)
+    closed = [directory / "outputs" / "closed", directory / "tmp" / "one" / "two" / "three"]
+    for folder in closed:
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+        for closing in [folder, *folder.parents]:
+            if closing.is_relative_to(directory) and closing != directory:
+                closing.chmod(0o000)
+    scratch.remove()
+    assert list(ordinary_root.iterdir()) == []
+
+
+def test_folders_within_folders_without_end_are_removed_too(tmp_path):
+    scratch = Scratch(tmp_path, "mine")
+    new_directory(scratch)
+    here = os.open(scratch.path, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
     scratch.remove()
     assert list(tmp_path.iterdir()) == []
 
