@@ -64,7 +64,7 @@ class JobProcess:
     def wait(self) -> Ended:
         """Wait for the end, or, once killed, for at most `KILL_SECONDS` more; raises `ForkServerError`."""
         try:
-            while not select.select([self._connection], [], [], 1.0)[0]:
+            while not _readable(self._connection.fileno(), 1.0):
                 if self._killed_at is not None and time.monotonic() - self._killed_at > KILL_SECONDS:
                     raise ForkServerError("the fork server does not report the end of a job that was killed")
             answer = _read_answer(self._lines)
@@ -151,7 +151,7 @@ class ForkServer:
                 return
             self.start()
             return
-        if process.stdout is None or not select.select([process.stdout], [], [], timeout)[0]:
+        if process.stdout is None or not _readable(process.stdout.fileno(), timeout):
             if not self.ready and time.monotonic() - self._started > READY_SECONDS:
                 log.error("the fork server was not ready after %.0f s and is started anew", READY_SECONDS)
                 process.kill()
@@ -229,6 +229,13 @@ class ForkServer:
             left.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.directory.rmdir()
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    """Wait until there is something to read; not by select(2), which knows no descriptor from 1024 on."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(1000 * seconds))
 
 
 def _read_answer(lines: Any) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import re
+import resource
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -84,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         python=given.python,
         quit_when_idle=given.quit_when_idle,
     )
+    _allow_many_open_files()
     try:
         code = ClusterManager(options).run()
     except OSError as error:
@@ -94,6 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stderr.flush()
     # Threads of Celery's that wait for a broker that is away must not keep the process.
     os._exit(code)
+
+
+def _allow_many_open_files() -> None:
+    """Raise the soft limit (1024 is usual) to the hard one: each input of a running job is held open in the cache."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def read_key(name: str) -> str:
