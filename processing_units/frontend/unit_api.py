@@ -131,12 +131,12 @@ def _read(request: HttpRequest, model: type[_Message]) -> _Message:
         if b"\\u0000" in body:  # no database stores it, and whoever sent it would ask again for ever
             body = json.dumps(storable(json.loads(body))).encode()
         return model.model_validate_json(body)
-    except json.JSONDecodeError:
-        raise _Refused(400, "the message is not JSON", f"send a {model.__name__}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the message"
         raise _Refused(400, f"{where}: {first['msg']}", f"send a {model.__name__}") from None
+    except (ValueError, RecursionError):  # also bytes that are no UTF-8, and numbers too long to read
+        raise _Refused(400, "the message is not JSON", f"send a {model.__name__}") from None
 
 
 class _Protocol(BaseModel):

@@ -130,6 +130,8 @@ def test_a_nul_in_a_message_is_left_out(context: Context, unit: ProcessingUnit, 
     assert unit_client("fail", failure, one.spec.token).status_code == 200
     assert (one.job.state, one.job.reason) == ("failed", "ab")
     assert unit_client("claim", '{"cluster_manager": "\\u0000').status_code == 400
+    assert unit_client("claim", '{"cluster_manager": "\\u0000", "slot": ' + "9" * 5000 + "}").status_code == 400
+    assert unit_client("claim", b'{"cluster_manager": "\\u0000\xff"}').status_code == 400
 
 
 def test_a_strange_cluster_manager_is_told_so(unit: ProcessingUnit, unit_client: Post) -> None:
