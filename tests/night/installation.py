@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,7 +28,7 @@ class Installation:
         self.port = _three_free_ports()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home / "launcher.out"
-        self._settings = settings
+        self._settings = {**_database_of_its_own(), **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -128,6 +129,19 @@ def observe(folder: Path, *arguments: str) -> Path:
     )
     (folder / "truth").rename(folder.with_name(folder.name + "-truth"))
     return folder
+
+
+def _database_of_its_own() -> dict[str, str]:
+    """Where the suite runs on PostgreSQL, return a new database there; else the installation has its SQLite file."""
+    url = os.environ.get("AWPORTAL_DATABASE_URL", "")
+    if not url.startswith("postgresql:"):
+        return {}
+    import psycopg
+
+    name = f"night_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return {"AWPORTAL_DATABASE_URL": url.rsplit("/", 1)[0] + f"/{name}"}
 
 
 def _three_free_ports() -> int:
