@@ -85,17 +85,12 @@ def _products_of_repeat(attempt: Attempt, key: str) -> list[int]:
 def _write(attempt: Attempt, message: Commit) -> list[Product]:
     job, run = attempt.job, attempt.job.run
     without = dict.fromkeys(name for product in message.products for name in product.made_without)
-    changed = change(
-        Job.objects.filter(pk=job.pk, attempt=attempt.ordinal),
-        JobState.RUNNING,
-        JobState.DONE,
-        progress=1.0,
-        stage="",
-        reason="",
-        hint="",
-        left_out=message.left_out,
-        made_without=list(without),
-    )
+    mine = Job.objects.filter(pk=job.pk, attempt=attempt.ordinal)
+    ended = {"progress": 1.0, "stage": "", "reason": "", "hint": ""}
+    ended |= {"left_out": message.left_out, "made_without": list(without)}
+    changed = change(mine, JobState.RUNNING, JobState.DONE, **ended)
+    if not changed and revive(job.pk, attempt.ordinal):  # its lease ended while the data server promoted
+        changed = change(mine, JobState.RUNNING, JobState.DONE, **ended)
     if not changed:
         raise _Lost
     if any(count > 1 for count in Counter(product.name for product in message.products).values()):

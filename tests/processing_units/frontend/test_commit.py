@@ -110,6 +110,24 @@ def test_the_new_attempt_commits_after_the_late_one(context: Context, unit: Proc
     assert made().count() == 1
 
 
+def test_a_lease_that_ends_while_files_are_promoted_costs_nothing(
+    context: Context, unit: ProcessingUnit, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted(context)
+    one = claimed(unit)
+    promote = staging.promote
+
+    def slowly(key: str, sha256s: Any) -> None:
+        promote(key, sha256s)
+        expire(one.job)
+        assert reap_all() == 1
+
+    monkeypatch.setattr(staging, "promote", slowly)
+    assert len(one.commit(store)) == 1
+    assert (one.job.state, one.job.lost_nodes) == (JobState.DONE, 0)
+    assert one.attempt.outcome == "done"
+
+
 def test_what_was_never_staged_is_not_committed(context: Context, unit: ProcessingUnit, store: Store) -> None:
     submitted(context)
     one = claimed(unit)
