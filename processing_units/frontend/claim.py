@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from dataserver.signing import sign
@@ -86,19 +86,22 @@ def _input_file(entry: JobInput, base: str, expires: int) -> InputFile:
 def _candidates(unit: ProcessingUnit, cached: list[str]) -> Iterator[tuple[int, int]]:
     """Yield (job, attempt so far) of waiting jobs, the one to take first first."""
     for run_id in _runs_by_fair_share(unit):
-        ready = Job.objects.filter(unit=unit, state=JobState.QUEUED, run=run_id).filter(
-            Q(not_before__isnull=True) | Q(not_before__lte=Now())
-        )
-        window = list(ready.order_by("ordinal").values_list("pk", "attempt")[:_WINDOW])
+        window = list(_ready(unit).filter(run=run_id).order_by("ordinal").values_list("pk", "attempt")[:_WINDOW])
         if cached and len(window) > 1:
             held = _bytes_held([pk for pk, _ in window], cached)
             window.sort(key=lambda row: -held.get(row[0], 0))  # stable: the order of the run among equals
         yield from window
 
 
+def _ready(unit: ProcessingUnit) -> QuerySet[Job]:
+    """Return the waiting jobs that do not pause after a fault of a machine."""
+    no_pause = Q(not_before__isnull=True) | Q(not_before__lte=Now())
+    return Job.objects.filter(no_pause, unit=unit, state=JobState.QUEUED)
+
+
 def _runs_by_fair_share(unit: ProcessingUnit) -> list[int]:
-    """Return the runs with waiting jobs: those of the user with the fewest running jobs first, the oldest first."""
-    waiting = Job.objects.filter(unit=unit, state=JobState.QUEUED).order_by().values("run").distinct()
+    """Return the runs with ready jobs: those of the user with the fewest running jobs first, the oldest first."""
+    waiting = _ready(unit).order_by().values("run").distinct()
     runs = list(Run.objects.filter(pk__in=waiting, cancel_requested__isnull=True).values_list("pk", "user"))
     if len({user for _, user in runs}) > 1:
         running = Job.objects.filter(unit=unit, state=JobState.RUNNING).order_by().values_list("run__user")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -103,6 +104,16 @@ def test_a_job_that_pauses_waits(context: Context, unit: ProcessingUnit) -> None
     assert claim(unit, Claim(cluster_manager="m", node="n")) is None
     run.jobs.filter(ordinal=1).update(not_before=timezone.now() - timedelta(seconds=1))
     assert claimed(unit).job.ordinal == 1
+
+
+def test_runs_that_pause_are_not_looked_at_one_by_one(
+    context: Context, unit: ProcessingUnit, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(10):
+        submitted(context)
+    Job.objects.update(not_before=timezone.now() + timedelta(minutes=5))
+    with django_assert_max_num_queries(8):
+        assert claim(unit, Claim(cluster_manager="m", node="n")) is None
 
 
 def test_a_node_that_drains_gets_nothing(context: Context, unit: ProcessingUnit) -> None:
