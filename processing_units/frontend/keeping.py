@@ -41,7 +41,10 @@ def release_lock(holder: str) -> None:
 
 
 def sweep() -> dict[str, int]:
-    """Do what is due every few seconds; return what was done, by name."""
+    """Do what is due every few seconds; return what was done, by name.
+
+    Every step is tried, whatever becomes of the others; the first error is raised at the end.
+    """
     steps: dict[str, Callable[[], int]] = {
         "jobs reaped": reap_all,
         "jobs cancelled": finish_cancels,
@@ -49,7 +52,16 @@ def sweep() -> dict[str, int]:
         "hints sent": dispatch.sweep,
         "cluster managers forgotten": forget_silent_cluster_managers,
     }
-    return {name: step() for name, step in steps.items()}
+    done: dict[str, int] = {}
+    errors: list[Exception] = []
+    for name, step in steps.items():
+        try:
+            done[name] = step()
+        except Exception as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return done
 
 
 def finish_cancels() -> int:

@@ -79,4 +79,6 @@ def _live(unit: ProcessingUnit) -> None:
             say_alive(unit)
         except (DatabaseError, InterfaceError) as error:
             log.warning("the database is away (%s); asked again", error)
+        except Exception:  # the edge: without this thread nothing of the unit would be reaped, and nobody know
+            log.exception("the sign of life failed; the next one follows")
         pause.wait(min(settings.HEARTBEAT_SECONDS, settings.LEASE_SECONDS / 5))

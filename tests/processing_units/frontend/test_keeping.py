@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from archive.context import Context
 from dataserver.store import Store
 from processing_units.frontend import keeping
 from processing_units.frontend.attempts import staging_key
-from processing_units.frontend.models import ClusterManagerRecord, KeeperLock, ProcessingUnit
+from processing_units.frontend.models import ClusterManagerRecord, KeeperLock, ProcessingUnit, Run
 from tests.processing_units.frontend.conftest import claimed, make_product, submitted
 
 pytestmark = pytest.mark.django_db
@@ -82,3 +83,18 @@ def test_silent_cluster_managers_are_forgotten(context: Context, unit: Processin
 
 def test_a_sweep_with_nothing_to_do_does_nothing(unit: ProcessingUnit) -> None:
     assert set(keeping.sweep().values()) == {0}
+
+
+def test_a_step_that_fails_does_not_keep_the_others_from_being_done(
+    context: Context, unit: ProcessingUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submitted(context)
+    Run.objects.update(cancel_requested=timezone.now())
+
+    def defect() -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(keeping, "reap_all", defect)
+    with pytest.raises(ZeroDivisionError):
+        keeping.sweep()
+    assert run.jobs.get().state == "cancelled"
