@@ -18,7 +18,8 @@ from pathlib import Path
 # A process that lives this long has started well: its next death is restarted at once again.
 SETTLED_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 30.0
-STOP_SECONDS = 30.0
+# A backend takes up to 50 s to drain, stop and at last kill its cluster managers; killed before, it would leave them.
+STOP_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1
 # Looked up now: between fork and exec nothing may be imported or looked up.
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)
@@ -77,6 +78,7 @@ class Supervisor:
         self.programs = list(programs)
         self._say = say
         self._stopping = threading.Event()
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
@@ -99,6 +101,7 @@ class Supervisor:
         with self._lock:
             for program in reversed(self.programs):
                 self._stop_one(program)
+        self._stopped.set()
 
     def _stop_one(self, program: Program) -> None:
         if program.process is None or program.process.poll() is not None:
@@ -117,6 +120,8 @@ class Supervisor:
                 for program in self.programs:
                     if not self._stopping.is_set():
                         self._look_after(program)
+        # For the kernel this thread is the parent of what it has started anew: with it they would all end at once.
+        self._stopped.wait()
 
     def _look_after(self, program: Program) -> None:
         now = time.monotonic()
@@ -132,9 +137,14 @@ class Supervisor:
             how = _how_it_ended(program.process.returncode)
             self._say(f"{program.name} {how} after {lived:.0f} s; it starts again in {wait:.0f} s (log: {program.log})")
         if now >= program.not_before:
+            try:
+                program.start()
+            except OSError as error:  # a full disk, no process left: it goes away, and then all must be started still
+                program.not_before = now + LONGEST_WAIT_SECONDS
+                self._say(f"{program.name} cannot be started: {error}; tried again in {LONGEST_WAIT_SECONDS:.0f} s")
+                return
             program.not_before = 0.0
             program.restarts += 1
-            program.start()
 
 
 def _how_it_ended(code: int) -> str:

@@ -46,10 +46,11 @@ def test_what_dies_is_started_again_and_said(tmp_path: Path) -> None:
     assert not psutil.pid_exists(program.process.pid)
 
 
-def test_programs_stop_in_the_reverse_order_of_their_start(tmp_path: Path) -> None:
+def test_programs_stop_in_the_reverse_order_of_their_start_also_those_started_anew(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, time\n"
         "def stop(*_):\n"
+        "    time.sleep(0.7 * (os.environ['NAME'] == 'c'))\n"
         "    with open(os.environ['STOPS'], 'a') as stops: stops.write(os.environ['NAME'])\n"
         "    sys.exit()\n"
         "signal.signal(signal.SIGTERM, stop); print('ready', flush=True); time.sleep(600)"
@@ -61,8 +62,30 @@ def test_programs_stop_in_the_reverse_order_of_their_start(tmp_path: Path) -> No
     supervisor = Supervisor(programs, print)
     for program in programs:
         supervisor.start(program, lambda program=program: b"ready" in program.log.read_bytes())
+    supervisor.watch()
+    os.kill(programs[0].process.pid, signal.SIGKILL)
+    wait_for(lambda: programs[0].log.read_bytes().count(b"ready") == 2)
     supervisor.stop()
     assert stops.read_text() == "cba"
+
+
+def test_what_cannot_be_started_for_a_while_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("awportal.launcher.supervisor.LONGEST_WAIT_SECONDS", 0.2)
+    said: list[str] = []
+    program = a_program(tmp_path / "logs", "sleeper", "import time; time.sleep(600)")
+    supervisor = Supervisor([program], said.append)
+    supervisor.start(program, program.is_running)
+    (tmp_path / "logs").rename(tmp_path / "away")
+    (tmp_path / "logs").touch()  # no log can be opened there
+    supervisor.watch()
+    os.kill(program.process.pid, signal.SIGKILL)
+    try:
+        wait_for(lambda: len(said) > 1)
+        assert said[1].startswith("sleeper cannot be started")
+        (tmp_path / "logs").unlink()
+        wait_for(program.is_running)
+    finally:
+        supervisor.stop()
 
 
 def test_a_program_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
