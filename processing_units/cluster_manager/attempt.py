@@ -251,7 +251,7 @@ class Attempt:
     def _send_log_ahead(self) -> None:
         """Send a long log by heartbeats, so that the last message stays small."""
         backoff = Backoff()
-        while (before := self.log.waiting) > LOG_BYTES_A_JOB:
+        while (before := self.log.waiting) > LOG_BYTES_A_JOB and not self._node.heartbeats.is_refused:
             if self._node.heartbeats.beat() and self.log.waiting < before:
                 backoff.reset()
                 self._check_stopped()

@@ -16,6 +16,7 @@ from processing_units.contract import Heartbeat, HeartbeatReply, JobBeat
 
 log = logging.getLogger(__name__)
 
+_NOT_WANTED = frozenset({401, 426})  # the key is void, or the protocol another: asking again never helps
 LOG_BYTES_A_JOB = 256 * 1024
 LOG_BYTES_A_BEAT = 1024 * 1024
 
@@ -80,7 +81,13 @@ class Heartbeats(threading.Thread):
     """Beats every ``every`` seconds, and at once when an attempt has much log to send."""
 
     def __init__(
-        self, frontend: Frontend, identity: Identity, active: ActiveAttempts, every: float, on_drain: Callable[[], None]
+        self,
+        frontend: Frontend,
+        identity: Identity,
+        active: ActiveAttempts,
+        every: float,
+        on_drain: Callable[[], None],
+        on_refusal: Callable[[RefusedError], None],
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._frontend = frontend
@@ -88,6 +95,8 @@ class Heartbeats(threading.Thread):
         self._active = active
         self._every = every
         self._on_drain = on_drain
+        self._on_refusal = on_refusal
+        self.is_refused = False
         self._one_at_a_time = threading.Lock()
         self._end = threading.Event()
         self._away = False
@@ -124,6 +133,9 @@ class Heartbeats(threading.Thread):
             try:
                 reply = self._frontend.heartbeat(message)
             except (FrontendAwayError, RefusedError) as error:
+                if isinstance(error, RefusedError) and error.status in _NOT_WANTED:
+                    self.is_refused = True
+                    self._on_refusal(error)
                 if not self._away:
                     log.warning("the frontend does not take heartbeats (%s); jobs go on, it is asked again", error)
                 self._away = True

@@ -67,6 +67,7 @@ class ClusterManager:
         node = options.node or socket.gethostname()
         self._identity = Identity(f"{node[:50]}-{os.getpid()}-{secrets.token_hex(4)}", node[:120], options.slots)
         self._signals = 0
+        self._refused = False
         self._draining = threading.Event()
         self._frontend = Frontend(options.url, options.key, connections=options.slots + 4)
         self._fork_server = ForkServer(options.python)
@@ -104,6 +105,13 @@ class ClusterManager:
         self._signals += 1
         self._draining.set()
 
+    def _on_refusal(self, error: RefusedError) -> None:
+        """Leave at once: no lease is renewed, no cancel heard, and who brings us up anew reads the key that holds."""
+        if not self._refused:
+            log.error("the frontend refuses this cluster manager: %s %s", error.message, error.hint)
+        self._refused = True
+        self._draining.set()
+
     def _join(self) -> Welcome | None:
         """Report up and wait for the fork server; ``None`` when a signal came first."""
         message = ClusterManagerUp(
@@ -135,7 +143,12 @@ class ClusterManager:
         )
         watchdog = Watchdog()
         heartbeats = Heartbeats(
-            self._frontend, self._identity, self._active, welcome.heartbeat_seconds, self._draining.set
+            self._frontend,
+            self._identity,
+            self._active,
+            welcome.heartbeat_seconds,
+            self._draining.set,
+            self._on_refusal,
         )
         node = Node(
             self._frontend, cache, scratch, self._fork_server, self._sentinel, watchdog, self._active, heartbeats
@@ -158,6 +171,8 @@ class ClusterManager:
         try:
             self._tend(slots)
             self._drain(slots, hints.be_deaf)
+            if self._refused:
+                self._exit = EXIT_REFUSED
         except ForkServerError:
             self._stop_hard(slots)
             raise
@@ -183,7 +198,7 @@ class ClusterManager:
         if not slots.idle:
             log.info("draining: %d jobs are still running; a second signal stops them", len(self._active.all()))
         while not slots.idle:
-            if self._signals > 1:
+            if self._signals > 1 or self._refused:
                 self._stop_hard(slots)
                 return
             self._fork_server.tend(TEND_SECONDS)

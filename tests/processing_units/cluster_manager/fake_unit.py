@@ -136,6 +136,7 @@ class FakeUnit:
         self.refused: list[tuple[str, int]] = []
         self.claims = 0
         self.drain = False
+        self.key = KEY
         self.lock = threading.RLock()
         self.port = 0
         self.server = None
@@ -236,7 +237,7 @@ class FakeUnit:
         return Response(json.dumps({"error": error, "hint": hint}), status, content_type="application/json")
 
     def _up(self, body: bytes, token: str) -> Response:
-        if token != KEY:
+        if token != self.key:
             return self._refuse(401, "this is not the unit's key", "ask its process manager for the key file")
         self.ups.append(ClusterManagerUp.model_validate_json(body))
         return Response(
@@ -289,6 +290,8 @@ class FakeUnit:
         )
 
     def _heartbeat(self, body: bytes, token: str) -> Response:
+        if token != self.key:
+            return self._refuse(401, "this is not the unit's key", "ask its process manager for the key file")
         beat = Heartbeat.model_validate_json(body)
         reply = HeartbeatReply(drain=self.drain)
         for entry in beat.jobs:

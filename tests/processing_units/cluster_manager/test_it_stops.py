@@ -71,3 +71,16 @@ def test_it_drains_while_redis_is_away(unit, redis, start_worker):
     worker.process.terminate()
     assert worker.wait() == 0
     redis.start()
+
+
+def test_when_the_unit_gets_a_new_key_it_gives_its_jobs_back_and_leaves(unit, start_worker):
+    worker = start_worker()
+    job = unit.submit(["sleep", 60])
+    eventually(worker.job_processes, what="its process runs")
+    family = worker.descendants()
+    unit.key = "another"
+    assert worker.wait() == 3
+    assert [failure.fault for failure in job.failures] == ["preempted"]
+    assert gone(family)
+    assert list(worker.scratch.iterdir()) == []
+    assert "refuses this cluster manager: this is not the unit's key" in worker.said
