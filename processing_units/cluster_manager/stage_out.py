@@ -16,7 +16,8 @@ from processing_units.contract import FaultKind, StagedProduct
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 10 * 60.0
+# Longer than the ten minutes that a portal may be away (R8), whose data server may go while its frontend answers.
+PATIENCE_SECONDS = 15 * 60.0
 _WRONG_DIGEST = 422
 _NO_ROOM = 507
 _TRIES = 3
