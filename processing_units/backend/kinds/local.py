@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -70,7 +71,8 @@ class Local(Kind):
     def _signal(handle: str, number: signal.Signals) -> None:
         process = _process(handle)
         if process is not None:
-            process.send_signal(number)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended this moment
+                process.send_signal(number)
 
 
 def _process(handle: str) -> psutil.Process | None:
