@@ -123,7 +123,10 @@ def _read(request: HttpRequest, model: type[_Message]) -> _Message:
     announced = request.META.get("CONTENT_LENGTH") or "0"
     if not announced.isdigit() or int(announced) > MAXIMUM_BODY_BYTES:
         raise too_large
-    body = request.read(MAXIMUM_BODY_BYTES + 1)
+    try:
+        body = request.read(MAXIMUM_BODY_BYTES + 1)
+    except OSError:  # nothing came for a while, or the connection broke
+        raise _Refused(408, "the message did not arrive whole", "send it again") from None
     if len(body) > MAXIMUM_BODY_BYTES:
         raise too_large
     _check_protocol(body)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import struct
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
+
+# Less than a lease: nodes must get through again before theirs end.
+_STALLED_SECONDS = 10
 
 
 def unit_application(unit_name: str) -> WSGIApplication:
@@ -66,9 +71,20 @@ class UnitServer(BaseApplication):  # type: ignore[misc]
         """Return what is served."""
         return unit_application(self._unit.name)
 
-    def _begin_to_live(self, _worker: Any) -> None:
+    def _begin_to_live(self, worker: Any) -> None:
+        for listening in worker.sockets:
+            _drop_stalled(listening.sock)
         # In the worker, not in its parent: when the worker is stuck or gone the frontend is not alive.
         threading.Thread(target=_live, args=(self._unit,), name="alive", daemon=True).start()
+
+
+def _drop_stalled(listening: socket.socket) -> None:
+    """Let connections end that stall in the middle of a message: a node that lost power would hold a thread for ever.
+
+    What is accepted inherits it from the listening socket, so that it holds from the first byte on.
+    """
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _STALLED_SECONDS, 0))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _STALLED_SECONDS)
 
 
 def _live(unit: ProcessingUnit) -> None:
