@@ -123,6 +123,7 @@ def _primary_header(
         value = attributes.get(name)
         if value is not None and not isinstance(value, list | dict):
             header[keyword] = (_printable(value), comment)
+    header["LONGSTRN"] = ("OGIP 1.0", "long strings go on in CONTINUE cards")
     header["ATTRS"] = json.dumps(attributes, ensure_ascii=True, sort_keys=True)
     header["RECIPE"] = (origin.recipe.name, "recipe")
     header["RECVERS"] = (origin.recipe.version, "version of the recipe")
