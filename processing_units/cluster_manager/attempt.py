@@ -71,6 +71,7 @@ class Attempt:
         self._stop: Stop | None = None
         self._breach: FaultError | None = None
         self._process: JobProcess | None = None
+        self.fault: FaultKind | None = None
 
     # ------------------------------------------------------------------------------------------ asked by other threads
 
@@ -220,6 +221,7 @@ class Attempt:
 
     def _report(self, fault: FaultError) -> None:
         """Tell the frontend of a failure; give up only when the attempt is no longer ours."""
+        self.fault = fault.kind
         log.info("job %d.%d %s", *self.key, f"failed ({fault.kind}): {fault.message}")
         self.log.finish()
         job, attempt = self.key

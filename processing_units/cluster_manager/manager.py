@@ -23,6 +23,7 @@ from processing_units.cluster_manager.backoff import Backoff
 from processing_units.cluster_manager.fork_server import ForkServer, ForkServerError
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
 from processing_units.cluster_manager.heartbeat import ActiveAttempts, Heartbeats, Identity
+from processing_units.cluster_manager.rest import Rest
 from processing_units.cluster_manager.scratch import Scratch
 from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.slots import Slots
@@ -73,6 +74,7 @@ class ClusterManager:
         self._fork_server = ForkServer(options.python)
         self._sentinel = Sentinel()
         self._active = ActiveAttempts()
+        self._rest = Rest()
         self._scratch: Scratch | None = None
         self._exit = EXIT_OK
 
@@ -155,7 +157,9 @@ class ClusterManager:
         )
 
         def run_attempt(spec: JobSpec) -> None:
-            Attempt(spec, node).run()
+            began, attempt = time.monotonic(), Attempt(spec, node)
+            attempt.run()
+            self._rest.note(began, attempt.fault)
 
         slots = Slots(self._frontend, self._identity, run_attempt, self._obstacle, cache.recent)
         hints = Hints(
@@ -234,4 +238,4 @@ class ClusterManager:
                     f"no jobs are claimed: {self._options.scratch} has only {free / 2**20:.0f} MiB free "
                     f"(--minimum-free is {self._options.minimum_free_bytes / 2**20:.0f} MiB)"
                 )
-        return ""
+        return self._rest.reason()
