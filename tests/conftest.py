@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,9 @@ from tests.programs import IN_CI, chromium, postgresql_programs
 
 TREE = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("AWPORTAL_SHARED", TREE.parent / "shared"))
+
+# What a run leaves until its end.
+MEMORY_NEEDED = 8 << 30
 
 # marker: (is it there?, what a user would install)
 NEEDS = {
@@ -21,6 +27,18 @@ NEEDS = {
         "PostgreSQL is not installed: apt-get install postgresql",
     ),
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Ctrl-C reach what tests start, and keep their files in memory where there is room."""
+    # A shell that starts us in the background has SIGINT ignored, and what we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Databases and stores wait for the disk at every commit, which makes most of a run's time.
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MEMORY_NEEDED
+    if config.option.basetemp is None and roomy:
+        config.option.basetemp = tempfile.mkdtemp(prefix="awportal-tests-", dir=memory)
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -95,15 +95,16 @@ def test_from_files_to_a_queued_run_and_its_cancel(awrecipe: Any, night: Path, t
 
     code, output, said = awrecipe("run", "Bias", f"{numbers[0]}-{numbers[-1]}", "--json")
     assert (code, json.loads(output)["state"]) == (0, "queued")
-    code, _, said = awrecipe("status", "1", "--wait", "--timeout", "0.1")
+    run = str(json.loads(output)["id"])
+    code, _, said = awrecipe("status", run, "--wait", "--timeout", "0.1")
     assert code == 4
     assert "it goes on" in said
-    assert "waiting: " in awrecipe("status", "1")[1]
-    assert awrecipe("logs", "1") == (0, "", "")
-    assert json.loads(awrecipe("status", "--json")[1])[0]["id"] == 1
-    assert json.loads(awrecipe("cancel", "1", "--json")[1])["state"] == "cancelled"
-    assert awrecipe("status", "1", "--wait")[0] == 1
-    code, _, said = awrecipe("retry", "1")
+    assert "waiting: " in awrecipe("status", run)[1]
+    assert awrecipe("logs", run) == (0, "", "")
+    assert json.loads(awrecipe("status", "--json")[1])[0]["id"] == int(run)
+    assert json.loads(awrecipe("cancel", run, "--json")[1])["state"] == "cancelled"
+    assert awrecipe("status", run, "--wait")[0] == 1
+    code, _, said = awrecipe("retry", run)
     assert (code, "no failed job" in said) == (2, True)
 
 
@@ -116,7 +117,7 @@ def test_what_is_wrong_is_said_with_its_exit_code(awrecipe: Any, monkeypatch: py
         (("products", "--night", "May"), 2, "May"),
         (("get",), 2, "no product is named"),
         (("status", "x"), 2, "'run'"),
-        (("status", "1"), 2, "there is no run 1"),
+        (("status", "999999"), 2, "there is no run 999999"),
         (("frobnicate",), 2, "frobnicate"),
     ):
         assert (awrecipe(*arguments)[0], word in awrecipe(*arguments)[2]) == (code, True), arguments
