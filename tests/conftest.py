@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import IN_CI, chromium, postgresql_programs
+from tests.programs import IN_CI, chromium, needs_program, postgresql_programs
 
 TREE = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("AWPORTAL_SHARED", TREE.parent / "shared"))
@@ -48,6 +48,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if IN_CI:
                 pytest.fail(f"in CI nothing may be missing, but {reason}", pytrace=False)
             pytest.skip(reason)
+    for marker in item.iter_markers("program"):
+        needs_program(*marker.args)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import random
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -50,7 +49,7 @@ def test_size_of_archives_that_need_zip64(tmp_path: Path, monkeypatch: pytest.Mo
             assert archive.testzip() is None
 
 
-@pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip: apt-get install unzip")
+@pytest.mark.program("unzip", "unzip")
 def test_unzip_opens_it(tmp_path: Path) -> None:
     entries, _ = make(tmp_path, [1_000, 2_000_000])
     (tmp_path / "run.zip").write_bytes(b"".join(ArchiveStream(entries)))

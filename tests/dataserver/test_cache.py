@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -307,7 +306,7 @@ def test_a_short_lived_link_expires_in_the_cache_too(server: Server, caches: lis
     assert [request(url).status for url in urls] == [403, 403]
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl: apt-get install openssl")
+@pytest.mark.program("openssl", "openssl")
 def test_between_sites_it_speaks_tls_and_checks_certificates(
     start: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

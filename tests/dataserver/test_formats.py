@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -108,7 +107,7 @@ def test_fits_is_given_as_it_is_stored(source_list: Path) -> None:
 
 
 @pytest.mark.peer
-@pytest.mark.skipif(shutil.which("stilts") is None, reason="there is no stilts: apt-get install stilts")
+@pytest.mark.program("stilts", "stilts")
 def test_votable_passes_votlint_and_stilts_reads_its_values(source_list: Path, tmp_path: Path) -> None:
     path = write_as(source_list, "votable", tmp_path)
     lint = subprocess.run(["stilts", "votlint", str(path)], capture_output=True, text=True, check=False)
