@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from datetime import date
 from pathlib import Path
@@ -32,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m observatory",
         description="Render a night of a simulated mosaic camera as raw FITS files, one a chip and exposure, "
-        "with the truth about it in FOLDER/truth.",
+        "with the truth about it in FOLDER/truth, or where --truth says.",
     )
     parser.add_argument("folder", type=Path, help="where the files go; made if it is not there")
     parser.add_argument("--night", type=date.fromisoformat, default=usual.date, help="evening (default %(default)s)")
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         what = "columns of a chip" if name in ("overscan", "prescan") else "exposures"
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(usual, name), metavar="N",
                             help=f"{what} (default %(default)s)")  # fmt: skip
+    parser.add_argument("--truth", type=Path, metavar="DIR", help="where the truth goes instead; what is there goes")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     return parser
 
@@ -57,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     given = vars(parser.parse_args(arguments))
     folder, quiet = given.pop("folder"), given.pop("quiet")
+    truth = given.pop("truth") or folder / "truth"
     given["columns"], given["rows"] = given.pop("size")
     given["date"] = given.pop("night")
     try:
@@ -71,11 +74,17 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         files = observe(folder, plan, progress)
+        if truth != folder / "truth":
+            shutil.rmtree(truth, ignore_errors=True)
+            shutil.move(folder / "truth", truth)
     except OSError as error:
         print(f"observatory: cannot write {error.filename or folder}: {error.strerror}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"\nobservatory: interrupted; the night in {folder} is not whole", file=sys.stderr)
+        return 130
     if not quiet:
-        print(f"{len(files)} raw files in {folder}, the truth about them in {folder / 'truth'}")
+        print(f"{len(files)} raw files in {folder}, the truth about them in {truth}")
     return 0
 
 

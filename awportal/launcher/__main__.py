@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -118,13 +117,11 @@ def _observe(layout: Layout) -> Path:
     complete = night / ".complete"
     if not complete.exists():
         _say("observing a night with the simulated observatory")
-        code = subprocess.run([sys.executable, "-m", "observatory", str(night)], check=False).returncode
+        # What is true of the night is not part of it: an observer would not find it among the raw files.
+        line = [sys.executable, "-m", "observatory", str(night), "--truth", str(night.with_name("simulated-truth"))]
+        code = subprocess.run(line, check=False).returncode
         if code:
             raise CannotStart(f"the simulated observatory failed with exit code {code} (see above)")
-        # What is true of the night is not part of it: an observer would not find it among the raw files.
-        truth = night.with_name("simulated-truth")
-        shutil.rmtree(truth, ignore_errors=True)
-        (night / "truth").rename(truth)
         complete.touch()
     return night
 

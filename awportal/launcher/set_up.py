@@ -37,6 +37,9 @@ def main() -> int:
     except _CannotSetUp as problem:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("set-up: interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
     marker.write_text(digest)
     _say(f"done in {time.monotonic() - begin:.0f} s")
     return 0
@@ -61,9 +64,14 @@ def _check_machine() -> None:
 def _make_environment() -> None:
     if (ENVIRONMENT / "bin" / "pip").exists():
         return
-    result = subprocess.run(
-        [sys.executable, "-m", "venv", str(ENVIRONMENT)], capture_output=True, text=True, check=False
-    )
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "venv", str(ENVIRONMENT)], capture_output=True, text=True, check=False
+        )
+    except KeyboardInterrupt:
+        # Half an environment would be taken for a whole one next time.
+        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        raise
     if result.returncode:
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
         if "ensurepip" in result.stdout + result.stderr:

@@ -148,6 +148,14 @@ def test_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFix
     assert header["NAXIS1"] == 64
 
 
+def test_the_truth_goes_where_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--chips 1 --size 64x64 --biases 1 --darks 0 --science 1 --dome-flats 1 --twilight-flats 0"
+    assert main([str(tmp_path / "n"), *options.split(), "--overscan", "0", "--truth", str(tmp_path / "t")]) == 0
+    assert (tmp_path / "t" / "night.json").is_file()
+    assert not (tmp_path / "n" / "truth").exists()
+    assert f"the truth about them in {tmp_path / 't'}\n" in capsys.readouterr().out
+
+
 def test_command_line_refuses_an_unknown_filter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([str(tmp_path), "--filters", "q"])
