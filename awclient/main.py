@@ -21,7 +21,6 @@ app = typer.Typer(
     name="awrecipe",
     help="Run recipes, watch them, and get their products. Exit codes: 0 ok, 1 recipe failed, 2 usage, 3 not allowed, "
     "4 lost or timed out, 130 interrupted.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -48,7 +47,7 @@ def login(
     url: Annotated[str, typer.Argument(help="The portal's address.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="Read the token from this file.")] = None,
 ) -> None:
-    """Keep the portal's address and a token (made on its page "Tokens"), in a file that only you can read."""
+    """Keep the portal's address and a token (made on its page of your account), in a file that only you can read."""
     from awclient.configuration import (
         Configuration,
         check_token,
@@ -144,6 +143,9 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code."""
+    if not arguments:
+        app(args=["--help"], prog_name="awrecipe", standalone_mode=False)
+        return EXIT_USAGE
     try:
         result = app(args=arguments, prog_name="awrecipe", standalone_mode=False)
     except ClientError as problem:
@@ -158,6 +160,9 @@ def run(arguments: list[str]) -> int:
         # Whoever read the output (head, less) has closed it: nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except OSError as problem:  # a file of this machine: what the network does is told by the client itself
+        _tell(UsageProblem(f"{problem.filename or 'a file'}: {problem.strerror or problem}"))
+        return EXIT_USAGE
     except Exception as problem:
         if os.environ.get("AWRECIPE_TRACEBACK"):
             raise

@@ -52,11 +52,11 @@ def download(
     checked = kind_of_file == "fits"
     if checked and target.is_file() and sha256_of(target) == product["sha256"]:
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    if not checked:
-        part.unlink(missing_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not checked:
+            part.unlink(missing_ok=True)
         _fetch_whole(portal, product, part, kind_of_file, report or (lambda done, size: None))
         if checked and sha256_of(part) != product["sha256"]:
             # The part left by an earlier try may have been another file's: once more from the start.

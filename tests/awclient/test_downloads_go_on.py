@@ -50,6 +50,14 @@ def serve(server: Scripted, *cut_after: int, content: bytes = CONTENT) -> None:
     server.on("GET", "/data/files/x", file)
 
 
+def test_a_folder_that_cannot_be_made_is_said(server: Scripted, portal: Portal, tmp_path: Path) -> None:
+    serve(server)
+    (tmp_path / "file").write_text("")
+    for kind_of_file in ("fits", "asdf"):
+        with pytest.raises(UsageProblem, match="cannot be written"):
+            download(portal, PRODUCT, tmp_path / "file" / "b.fits", kind_of_file)
+
+
 def test_it_resumes_with_range_and_without_the_token(server: Scripted, portal: Portal, tmp_path: Path) -> None:
     serve(server, 300_000, 200_000)
     assert download(portal, PRODUCT, tmp_path / "b.fits")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from awclient.configuration import Configuration, read_configuration, write_configuration
-from awclient.errors import NotAllowed, UsageProblem
+from awclient.errors import EXIT_USAGE, NotAllowed, UsageProblem
 from awclient.ingest import frames_below, read_type_rules
+from awclient.main import run
 from awclient.recipe_options import describe, parse_directions, parse_ids, read_parameter_file
 from awclient.terminal import clean
 
@@ -37,6 +38,13 @@ def test_typing_errors_are_said(typed: list[str], word: str) -> None:
     with pytest.raises(UsageProblem) as caught:
         parse_directions(BIAS, typed)
     assert word in caught.value.message
+
+
+def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == EXIT_USAGE
+    shown = capsys.readouterr()
+    assert shown.out.startswith("Usage: awrecipe [OPTIONS] COMMAND")
+    assert shown.err == ""
 
 
 def test_a_near_miss_is_suggested() -> None:
