@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import Case, IntegerField, When
 from django.http import QueryDict
 
 from archive.context import Context, visible
@@ -201,6 +202,12 @@ def _read_role(entry: Input, data: QueryDict, ids: list[int], form: RecipeForm, 
         form.error = str(refused)
         return role
     matching = select(context, selection).defer("parameters")
+    if entry.primary and len(entry.kinds) > 1:
+        # The kind that the recipe names first is the usual one: biases before the darks that may stand in for them.
+        rank = Case(
+            *(When(kind=kind, then=place) for place, kind in enumerate(entry.kinds)), output_field=IntegerField()
+        )
+        matching = matching.order_by(rank, *matching.query.order_by)
     role.matches = with_pictures(list(matching[:SHOWN]))
     role.total = len(role.matches) if len(role.matches) < SHOWN else matching.order_by()[: MAXIMUM_INPUTS + 1].count()
     return role

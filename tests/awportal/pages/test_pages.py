@@ -7,6 +7,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,16 @@ def test_the_form_is_made_from_the_signature(
     assert "Default 3; 1 to 50." in html
     assert private.name in html, "the newest night is chosen to begin with"
     assert "the whole night of 2026-03-14" in html
+
+
+def test_the_form_offers_the_usual_kind_first_and_names_it(
+    unit: ProcessingUnit, private: Product, make_product: Callable[..., Product], anna: User, browser_of: Browser
+) -> None:
+    dark = make_product(kind="RawDark", date_obs=private.date_obs + timedelta(minutes=5))  # newer than the bias
+    html = browser_of(anna).get("/recipes/Bias/run/").content.decode()
+    assert 0 < html.index(f'value="{private.pk}"') < html.index(f'value="{dark.pk}"')
+    rows = re.findall(r'small">(Raw\w+)</span>', html)
+    assert rows == ["RawBias", "RawDark"]
 
 
 def test_a_wrong_parameter_is_told_beside_its_field(
