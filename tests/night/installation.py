@@ -61,10 +61,11 @@ class Installation:
         """Start everything and wait until it is up."""
         self.home.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "awportal.launcher", "serve", "--port", str(self.port)]
+        said_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=self.environment, cwd=TREE, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
-        while "awportal is up" not in self.log.read_text():
+        while b"awportal is up" not in self.log.read_bytes()[said_before:]:
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.1)
