@@ -44,10 +44,10 @@ class BadRequest(ValueError):
 
 
 @dataclass(frozen=True)
-class Ingested:
-    """A file that is now in the archive: its products, one a chip, and notes on how its header was read."""
+class _InTheArchive:
+    """A file whose products are in the archive: one a chip, and notes on how its header was read."""
 
-    state: ClassVar[str] = "ingested"
+    state: ClassVar[str]
     name: str
     products: list[int]
     kind: str
@@ -58,19 +58,16 @@ class Ingested:
         return {"state": self.state, **asdict(self)}
 
 
-@dataclass(frozen=True)
-class AlreadyThere:
+class Ingested(_InTheArchive):
+    """A file that is in the archive since now."""
+
+    state = "ingested"
+
+
+class AlreadyThere(_InTheArchive):
     """A file whose content was in the archive before; nothing was added."""
 
-    state: ClassVar[str] = "already_there"
-    name: str
-    products: list[int]
-    kind: str
-    notes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for the interface."""
-        return {"state": self.state, **asdict(self)}
+    state = "already_there"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 # A process that lives this long has started well: its next death is restarted at once again.
@@ -27,10 +27,7 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
 @dataclass
 class Program:
-    """One program to keep running.
-
-    ``stops_slowly`` is for those that finish their work when they are asked to stop.
-    """
+    """One program to keep running."""
 
     name: str
     command: Sequence[str]
@@ -41,7 +38,7 @@ class Program:
     started: float = 0.0
     failures: int = 0
     restarts: int = 0
-    not_before: float = field(default=0.0)
+    not_before: float = 0.0
 
     def start(self) -> None:
         """Start it in a session of its own, so that a Ctrl-C in the terminal reaches only us, who stop in order."""
