@@ -1,4 +1,5 @@
-"""``python -m recipes job.json`` runs a job; ``list`` and ``describe RECIPE`` tell what there is.
+"""``python -m recipes job.json`` runs a job; ``list`` and ``describe RECIPE`` tell what there is; ``compile``
+makes the kernels ready, once a machine.
 
 Exit code 0: done; 1: the job failed and its result file says why; 2: the command line was wrong.
 """
@@ -18,7 +19,7 @@ from recipes.catalogue import all_recipes, find_recipe  # noqa: E402
 from recipes.errors import RecipeError  # noqa: E402
 from recipes.recipe import Recipe  # noqa: E402
 
-USAGE = "usage: python -m recipes JOB.json | list | describe RECIPE"
+USAGE = "usage: python -m recipes JOB.json | list | describe RECIPE | compile"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +27,11 @@ def main(arguments: list[str]) -> int:
     if arguments == ["list"]:
         for recipe in all_recipes().values():
             print(f"{recipe.name:14} {recipe.summary}")
+        return 0
+    if arguments == ["compile"]:
+        from recipes.ccd.kernels.compiled import load_all
+
+        print(f"compiled: {', '.join(load_all()) or 'nothing'}")
         return 0
     if len(arguments) == 2 and arguments[0] == "describe":
         try:

@@ -55,6 +55,18 @@ class Amplifier(BaseModel):
     prescan_x: str | None = None
 
 
+class Photometry(BaseModel):
+    """How a camera's filter relates to a standard system, as its camera file declares it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    band: str = Field(description="band of the reference catalogues, such as V or r")
+    system: str = Field(default="", description="Vega or AB")
+    colour: str = Field(default="", description="two bands with a minus between, such as B-V")
+    colour_term: float = Field(default=0.0, description="what is added to the standard magnitude, times the colour")
+    extinction: float | None = Field(default=None, description="mag per airmass")
+
+
 class FrameAttributes(BaseModel):
     """Attributes of a frame; what is not known is None, never a guess.
 
@@ -85,6 +97,7 @@ class FrameAttributes(BaseModel):
     saturation: float | None = Field(default=None, description="adu above which a pixel is not to be trusted")
     nominal_gain: float | None = Field(default=None, description="electron/adu as the header or camera file claims")
     nominal_read_noise: float | None = Field(default=None, description="adu as the header or camera file claims")
+    photometry: Photometry | None = None
 
     @field_validator("data_section", "prescan_x", "overscan_x", "prescan_y", "overscan_y")
     @classmethod

@@ -16,10 +16,11 @@ from recipes.ccd.sub_windows import sub_window_statistics
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame, MaskArray, rows_of_strips, strip_bounds
 from recipes.masks import NO_DATA
-from recipes.products import Outcome, Product, ReadNoise, attributes_of
+from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import tracked
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
+from recipes.values import ReadNoise
 
 
 def bias(

@@ -16,10 +16,11 @@ from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame, number_of, rows_of_strips, strip_bounds
 from recipes.job import LeftOut
 from recipes.masks import NO_DATA
-from recipes.products import GainLinearity, Outcome, Product, attributes_of
+from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import tracked
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
+from recipes.values import GainLinearity
 
 
 def dark(

@@ -8,8 +8,9 @@ from typing import Annotated
 from recipes.ccd.flat_stack import FlatDirections, FlatInputs, make_flat
 from recipes.ccd.raw import OverscanMethod
 from recipes.frame import Frame
-from recipes.products import GainLinearity, Outcome
+from recipes.products import Outcome
 from recipes.recipe import Bounds, Input, Recipe, Unit
+from recipes.values import GainLinearity
 
 
 def dome_flat(

@@ -35,7 +35,7 @@ from recipes.fits_header import (
 )
 from recipes.frame import ALL, Frame
 from recipes.masks import CONVENTION_CARD, CONVENTIONS, in_our_bits
-from recipes.products import Column, Table
+from recipes.tables import Column, Table
 
 # Largest unpacked file and largest image: twice a 16k × 16k chip in float32. A cap, not an allocation.
 MAXIMUM_BYTES = 2 * 2**30

@@ -27,9 +27,10 @@ from recipes.frame import Frame
 from recipes.job import JobInput, Measurement
 from recipes.kinds import KINDS
 from recipes.masks import CONVENTION, CONVENTION_CARD, MASK_BITS
-from recipes.products import Product, Table
+from recipes.products import Product
 from recipes.quality import QUALITY_FLAGS
 from recipes.recipe import Recipe, Scalar
+from recipes.tables import Table
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

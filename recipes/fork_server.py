@@ -168,10 +168,12 @@ def _preload() -> None:
 
     from recipes import running
     from recipes.catalogue import all_recipes
+    from recipes.ccd.kernels.compiled import load_all
     from recipes.code import code_digest
 
     all_recipes()
     code_digest()
+    load_all()
     del astropy, scipy, running
 
 

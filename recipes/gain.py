@@ -17,10 +17,12 @@ from recipes.ccd.sub_windows import central_quarter
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame, MaskArray, number_of
 from recipes.job import LeftOut
-from recipes.products import Column, GainLinearity, Outcome, Product, ReadNoise, Table, attributes_of
+from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import tracked
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
+from recipes.tables import Column, Table
+from recipes.values import GainLinearity, ReadNoise
 
 # Pairs whose levels differ by more are not scaled to each other, and the range of levels from which a slope is fitted.
 LEVEL_MATCH = 0.02

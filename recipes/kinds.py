@@ -28,6 +28,8 @@ class ProductKind:
     validity_days : float or None
         A calibration is by default valid from this many days before the night of its observations until as many
         days after it; None for what is not a calibration.
+    by_sky : bool
+        Whether it serves wherever on the sky it has stars, for any instrument and at any time.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ProductKind:
     content: Content
     per_filter: bool = False
     validity_days: float | None = None
+    by_sky: bool = False
 
     @property
     def is_raw(self) -> bool:
@@ -67,9 +70,29 @@ KINDS: dict[str, ProductKind] = {
         ProductKind("ColdPixelMap", "Pixels of a chip that do not answer to light as others do", "mask", True, 30),
         ProductKind("MasterFlatFrame", "Flat of a chip and filter that science frames are divided by", "image", True,
                     14),
+        ProductKind("NightSkyFlatFrame", "What science frames divided by the master flat show of the sky's own light",
+                    "image", True, 14),
+        ProductKind("FringeFrame", "Fringes of a chip and filter in the light of the night sky", "image", True, 14),
         ProductKind("ReducedScienceFrame", "Calibrated exposure of a chip", "image", per_filter=True),
         ProductKind("WeightFrame", "Inverse variance of a calibrated exposure, zero where it is masked", "image",
                     per_filter=True),
+        ProductKind("ReferenceCatalogue", "Stars with known positions or magnitudes", "table", by_sky=True),
+        ProductKind("AstrometricParameters", "Coordinate system of an exposure of a chip, fitted to stars", "values",
+                    per_filter=True),
+        ProductKind("CalibratedScienceFrame", "Calibrated exposure of a chip with fitted coordinates", "image",
+                    per_filter=True),
+        ProductKind("PhotometricParameters", "Zeropoint of a chip and filter", "values", True, 1),
+        ProductKind("PhotSrcCatalog", "Standard stars of an exposure of a chip, measured and as the catalogue has them",
+                    "table", per_filter=True),
+        ProductKind("IlluminationCorrection", "What flats get wrong about illumination, over the focal plane", "values",
+                    True, 30),
+        ProductKind("IlluminationCorrectionFrame", "What a chip's reduced frames are divided by to mend illumination",
+                    "image", True, 30),
+        ProductKind("RegriddedFrame", "Exposure of a chip on the common grid of the sky and of fluxes", "image",
+                    per_filter=True),
+        ProductKind("CoaddedRegriddedFrame", "Weighted mean of the regridded frames of one grid", "image",
+                    per_filter=True),
         ProductKind("SourceList", "Sources found on a frame, with positions and fluxes", "table", per_filter=True),
+        ProductKind("AssociateList", "Which sources of several lists are one on the sky", "table"),
     )
 }  # fmt: skip

@@ -13,10 +13,11 @@ from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.raw import RawChip, check_alike
 from recipes.errors import UsageError
 from recipes.frame import Frame
-from recipes.products import Outcome, Product, ReadNoise, attributes_of
+from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import tracked
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
+from recipes.values import ReadNoise
 
 
 def read_noise(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -53,6 +53,10 @@ class Input:
         among the valid calibrations, unless the user names one.
     preferred : bool
         Only for optional inputs: the product says "made without" when it is missing.
+    chosen_by : {"validity", "sky", "job", "run"}
+        How one that is not primary is chosen where the user names none: a calibration by its validity; a reference
+        catalogue by the sky that it covers; what belongs to the primary input, like its weight, as made by the same
+        job; or another primary input of the same run, by the recipe's ``choose_in_run``.
     """
 
     role: str
@@ -61,6 +65,7 @@ class Input:
     maximum: int | None = 1
     primary: bool = False
     preferred: bool = True
+    chosen_by: Literal["validity", "sky", "job", "run"] = "validity"
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
@@ -166,6 +171,12 @@ class Recipe:
         Where it runs best: many small jobs, or one large one.
     needs_any_of : tuple of str
         Optional roles of which at least one must be filled.
+    settle : callable, optional
+        Given the parameters and the attributes of all primary inputs of a run, returns the parameters with those
+        settled that must be the same for all its jobs (the grid of the sky). A pure function.
+    choose_in_run : callable, optional
+        Given the attributes of all primary inputs of a run, returns for each the place in that list of the one that
+        fills the role ``chosen_by="run"``, or None. A pure function.
     """
 
     name: str
@@ -176,6 +187,8 @@ class Recipe:
     split_by: tuple[str, ...]
     runs_on: Literal["cluster", "node"] = "cluster"
     needs_any_of: tuple[str, ...] = ()
+    settle: Callable[[dict[str, Any], Sequence[Mapping[str, Any]]], dict[str, Any]] | None = None
+    choose_in_run: Callable[[Sequence[Mapping[str, Any]]], list[int | None]] | None = None
     auxiliary: bool = field(default=False)
 
     @cached_property

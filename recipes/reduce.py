@@ -19,10 +19,11 @@ from recipes.ccd.wcs import pixel_scale_of, trimmed_wcs
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame
 from recipes.masks import COSMIC_RAY, NO_DATA, SATELLITE, count_by_cause
-from recipes.products import GainLinearity, Outcome, Product, ReadNoise, attributes_of
+from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import report
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
+from recipes.values import GainLinearity, ReadNoise
 
 
 def reduce(

@@ -21,16 +21,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from recipes import fits_reading, progress
+from recipes import fits_reading, progress, threads
 from recipes.catalogue import find_recipe
 from recipes.code import code_digest
 from recipes.errors import FatalError, RecipeError, UsageError
 from recipes.fits_writing import Origin, attributes_to_store, product_name, write_product
 from recipes.job import JobError, JobFile, JobInput, MadeProduct, ResultFile
 from recipes.kinds import KINDS
-from recipes.products import VALUE_CLASSES, Outcome, Product
+from recipes.products import Outcome, Product
 from recipes.quality import judge, meanings
 from recipes.recipe import Recipe
+from recipes.values import VALUE_CLASSES
 
 DONE, FAILED = 0, 1
 _PROGRESS_SECONDS = 0.2
@@ -72,6 +73,7 @@ def run_job(path: Path) -> int:
 def _run(job: JobFile, folder: Path, outputs: Path) -> ResultFile:
     recipe = find_recipe(job.recipe)
     parameters = recipe.parse_parameters(job.parameters)
+    threads.allow(job.threads)
     log(f"{recipe.name} {recipe.version} with {parameters or 'no parameters'}")
     _check_inputs(recipe, job.inputs)
     with ExitStack() as files:

@@ -17,10 +17,11 @@ from recipes.ccd.wcs import celestial, sky_positions
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame
 from recipes.masks import SATURATED
-from recipes.products import Column, Outcome, Product, Table, attributes_of
+from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import report
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
+from recipes.tables import Column, Table
 
 HEALPIX_ORDER = 29  # the deepest of 64-bit indices (HATS and MOC use it too); coarser cells are its leading bits
 WIDE = 5  # pixels: masked areas wider than this are left out, what is narrower is filled from its neighbours
@@ -270,8 +271,8 @@ RECIPE = Recipe(
     function=source_list,
     inputs=(
         Input("frame", ("ReducedScienceFrame",), minimum=1, maximum=1, primary=True),
-        Input("weight", ("WeightFrame",), minimum=0, preferred=False),
-        Input("detection_frame", ("ReducedScienceFrame",), minimum=0, preferred=False),
+        Input("weight", ("WeightFrame",), minimum=0, preferred=False, chosen_by="job"),
+        Input("detection_frame", ("ReducedScienceFrame",), minimum=0, preferred=False, chosen_by="job"),
     ),
     outputs=("SourceList",),
     split_by=("product",),

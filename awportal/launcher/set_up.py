@@ -34,6 +34,8 @@ def main() -> int:
         _make_environment()
         _say("installing the pinned requirements (once; a minute or two)")
         _install(lists)
+        _say("compiling the recipes' kernels (once a machine)")
+        _run([str(ENVIRONMENT / "bin" / "python"), "-m", "recipes", "compile"])
     except _CannotSetUp as problem:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from recipes.ccd.raw import RawChip
 from recipes.ccd.sky import robust_noise
 from recipes.frame import FloatArray, Frame, MaskArray, number_of, rows_of_strips, strip_bounds
 from recipes.masks import NO_DATA, SATURATED
-from recipes.products import GainLinearity, ReadNoise
+from recipes.values import GainLinearity, ReadNoise
 
 ADC_MAXIMUM = 65535.0  # adu, of 16 bits
 LEAST_FLAT = 0.05  # of the mean response: where less light arrives there is nothing to calibrate

@@ -18,9 +18,10 @@ from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame, MaskArray, number_of, rows_of_strips, strip_bounds
 from recipes.job import LeftOut
 from recipes.masks import COLD, HOT, NO_DATA, SATURATED
-from recipes.products import GainLinearity, Product, attributes_of
+from recipes.products import Product, attributes_of
 from recipes.progress import tracked
 from recipes.quality import Measured
+from recipes.values import GainLinearity
 
 # Part of the saturation level up to which a flat is used, where no limit is given.
 SAFE_PART_OF_SATURATION = 0.9

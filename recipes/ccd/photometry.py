@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recipes.frame import FloatArray, MaskArray
 from recipes.masks import SATURATED
-from recipes.products import Column
+from recipes.tables import Column
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,8 @@ from recipes.attributes import FrameAttributes
 from recipes.fits_header import wcs_cards
 from recipes.frame import Frame
 from recipes.masks import COLD, HOT
-from recipes.products import GainLinearity, Product, ReadNoise
+from recipes.products import Product
+from recipes.values import GainLinearity, ReadNoise
 
 
 def attributes_of_header(header: fits.Header) -> dict[str, Any]:

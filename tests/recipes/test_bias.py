@@ -9,7 +9,7 @@ from recipes.bias import bias
 from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.masks import NO_DATA, SATURATED
-from recipes.products import ReadNoise
+from recipes.values import ReadNoise
 from tests.recipes.synthetic import Camera, width
 
 

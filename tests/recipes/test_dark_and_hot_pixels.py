@@ -11,7 +11,7 @@ from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.hot_pixels import hot_pixels
 from recipes.masks import HOT
-from recipes.products import GainLinearity, ReadNoise
+from recipes.values import GainLinearity, ReadNoise
 from tests.recipes.synthetic import Camera, width
 
 

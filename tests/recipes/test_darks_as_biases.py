@@ -9,8 +9,8 @@ from recipes.bias import bias
 from recipes.ccd.debias import DebiasedChip
 from recipes.dark import dark
 from recipes.frame import Frame
-from recipes.products import GainLinearity
 from recipes.read_noise import read_noise
+from recipes.values import GainLinearity
 from tests.recipes.synthetic import Camera
 
 RATE = 0.5  # electron/s

@@ -11,8 +11,8 @@ from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.masks import COLD, HOT, SATURATED
 from recipes.master_flat import master_flat
-from recipes.products import GainLinearity
 from recipes.twilight_flat import twilight_flat
+from recipes.values import GainLinearity
 from tests.recipes.synthetic import Camera, width
 from tests.recipes.test_dark_and_hot_pixels import as_frame
 

@@ -10,7 +10,7 @@ from recipes.bias import bias
 from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.gain import gain
-from recipes.products import ReadNoise
+from recipes.values import ReadNoise
 from tests.recipes.synthetic import Camera
 from tests.recipes.test_dark_and_hot_pixels import as_frame
 

@@ -8,8 +8,8 @@ import pytest
 from recipes.attributes import Amplifier, FrameAttributes
 from recipes.errors import UsageError
 from recipes.frame import Frame
-from recipes.products import ReadNoise
 from recipes.read_noise import read_noise
+from recipes.values import ReadNoise
 from tests.recipes.synthetic import Camera, width
 
 ROUNDING = 1 / 12  # variance that rounding to whole adu adds

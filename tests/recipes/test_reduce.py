@@ -9,8 +9,8 @@ from recipes.attributes import FrameAttributes
 from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.masks import COLD, COSMIC_RAY, HOT, SATELLITE, SATURATED
-from recipes.products import GainLinearity, ReadNoise
 from recipes.reduce import RECIPE, reduce
+from recipes.values import GainLinearity, ReadNoise
 
 
 def measured_of(product):

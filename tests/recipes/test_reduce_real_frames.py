@@ -16,10 +16,11 @@ from recipes.bias import bias
 from recipes.ccd.debias import DebiasedChip
 from recipes.fits_header import wcs_cards
 from recipes.frame import Frame
-from recipes.products import GainLinearity, Outcome
+from recipes.products import Outcome
 from recipes.read_noise import read_noise
 from recipes.reduce import reduce
 from recipes.source_list import source_list
+from recipes.values import GainLinearity
 from tests.recipes.observed import as_frame
 
 pytestmark = pytest.mark.real_frames
