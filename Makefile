@@ -6,7 +6,7 @@ TEST_ARGUMENTS ?=
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,7 +34,13 @@ format: set-up-development ## mend what the formatter and linter can mend
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix .
 
-bench: set-up-development ## overhead a job, start-up time, recipes against the plain numpy/astropy way
+peers: set-up-development ## compare the recipes with IRAF, ccdproc, SExtractor, SWarp, SCAMP, STILTS; prints the table
+	@rm -rf build/peers; AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/peers; $(RUN) tests/peers/report.py
+
+bench-recipes: set-up-development ## time the recipes beside their peers; prints the ratios and which bar is missed
+	@for script in tests/bench/recipes/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
+
+bench: set-up-development ## overhead of a job, start-up time
 	@for script in tests/bench/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
 
 requirements: set-up ## resolve requirements*.in anew into the pinned lists

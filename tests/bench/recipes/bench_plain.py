@@ -30,7 +30,7 @@ from archive.instruments.simcam import CAMERA  # noqa: E402
 from archive.translation.translate import translate  # noqa: E402
 from recipes.running import run_job  # noqa: E402
 
-TREE = Path(__file__).resolve().parent.parent.parent
+TREE = Path(__file__).resolve().parent.parent.parent.parent
 NIGHT = TREE / "build" / "bench-night"
 SIZE = "1024x2048"
 ROUNDS = 3
