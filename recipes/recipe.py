@@ -57,6 +57,8 @@ class Input:
         How one that is not primary is chosen where the user names none: a calibration by its validity; a reference
         catalogue by the sky that it covers; what belongs to the primary input, like its weight, as made by the same
         job; or another primary input of the same run, by the recipe's ``choose_in_run``.
+    use : {"", "astrometry", "photometry"}
+        What a catalogue that is chosen by the sky is wanted for.
     """
 
     role: str
@@ -66,6 +68,7 @@ class Input:
     primary: bool = False
     preferred: bool = True
     chosen_by: Literal["validity", "sky", "job", "run"] = "validity"
+    use: Literal["", "astrometry", "photometry"] = ""
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
