@@ -69,6 +69,8 @@ class Origin:
 def attributes_to_store(product: Product) -> dict[str, Any]:
     """Return all attributes of a product: those of its frame and the numbers of its kind, what is unknown left out."""
     numbers = product.content.numbers() if not isinstance(product.content, Frame | Table) else {}
+    if isinstance(product.content, Frame):  # with the pixel scale: how much of the sky it covers
+        numbers = dict(zip(("height", "width"), product.content.shape, strict=True))
     attributes = FrameAttributes.model_validate(product.attributes.model_dump() | numbers)
     stored = attributes.model_dump(mode="json", exclude_none=True)
     if not KINDS[product.kind].per_filter:

@@ -28,6 +28,10 @@ class Piece:
     calibrations: list[PlannedCalibration] = field(default_factory=list)
     problem: str = ""
     hint: str = ""
+    primary: dict[str, list[Product]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.primary = dict(self.inputs)
 
     @property
     def reference(self) -> Product:
