@@ -9,6 +9,7 @@ from awclient.errors import Lost, RecipeFailed
 from awclient.terminal import Progress, out
 from processing_units.contract import JobState, RunStatus
 
+_LOOK_EVERY = 1.0
 _ENDS = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 
 
@@ -111,9 +112,49 @@ def follow(
     return status
 
 
+def follow_chain(
+    portal: Portal,
+    run: int,
+    *,
+    logs: bool = False,
+    quiet: bool = False,
+    timeout: float | None = None,
+    logs_to_stderr: bool = False,
+) -> RunStatus:
+    """Watch a run and, where it is one of a chain, those that follow it; return the status of the last."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        status = follow(portal, run, logs=logs, quiet=quiet, timeout=left, logs_to_stderr=logs_to_stderr)
+        following = _next_run(portal, status, deadline)
+        if following is None:
+            return portal.run(run) if status.chain else status
+        run = following
+
+
+def _next_run(portal: Portal, status: RunStatus, deadline: float | None) -> int | None:
+    """Return the run after this one in its chain, waiting until it is there; None where there is none to come."""
+    place = next((place for place, step in enumerate(status.chain) if step.run == status.id), len(status.chain))
+    while place + 1 < len(status.chain):
+        following = portal.run(status.id).chain[place + 1]
+        if following.run is not None:
+            return following.run
+        if following.state == "not run":
+            return None
+        if deadline is not None and time.monotonic() > deadline:
+            raise Lost(
+                f"{following.recipe}, which follows run {status.id}, has not begun; the chain goes on",
+                hint=f"`awrecipe status {status.id} --wait` re-attaches",
+            )
+        time.sleep(_LOOK_EVERY)
+    return None
+
+
 def raise_unless_done(status: RunStatus) -> None:
     """Raise RecipeFailed with the first reason where a run did not end well."""
     if status.state == "done":
+        if status.chain_reason:
+            raise RecipeFailed(f"the chain ended after run {status.id} {status.recipe}: {status.chain_reason}")
         return
     first = next((job for job in status.jobs if job.state is JobState.FAILED), None)
     what = f": {first.label}: {first.reason}" if first else (f": {status.reason}" if status.reason else "")

@@ -94,12 +94,37 @@ def parse_directions(recipe: Json, arguments: Sequence[str]) -> Directions:
     return directions
 
 
+def chain_of(recipes: Sequence[Json]) -> Json:
+    """Return a chain as one recipe: the first one's inputs, the others' calibrations, and the parameters of all.
+
+    A parameter or calibration that is meant for one of them is written with its name: ``--Science.pixel-scale``.
+    """
+    if len(recipes) == 1:
+        return recipes[0]
+    inputs: dict[str, Json] = {}
+    parameters: dict[str, Json] = {}
+    for place, recipe in enumerate(recipes):
+        for entry in recipe["inputs"]:
+            if place and entry["primary"]:
+                continue  # it gets what the one before has made
+            inputs.setdefault(entry["role"], entry)
+            inputs[f"{recipe['name']}.{entry['role']}"] = entry | {"role": f"{recipe['name']}.{entry['role']}",
+                                                                   "primary": False}  # fmt: skip
+        for entry in recipe["parameters"]:
+            parameters.setdefault(entry["name"], entry)
+            name = f"{recipe['name']}.{entry['name']}"
+            parameters[name] = entry | {"name": name}
+    name = ">".join(recipe["name"] for recipe in recipes)
+    return recipes[0] | {"name": name, "inputs": list(inputs.values()), "parameters": list(parameters.values())}
+
+
 def _unknown(recipe: Json, word: str, names: list[str]) -> UsageProblem:
     option = word.partition("=")[0]
     given = option[2:].replace("-", "_")
     near = difflib.get_close_matches(given, names, n=1)
     hint = f"did you mean --{near[0].replace('_', '-')}? " if near else ""
-    return UsageProblem(f"{recipe['name']} has no option {option}", hint=f"{hint}see `awrecipe help {recipe['name']}`")
+    helps = " or ".join(f"`awrecipe help {name}`" for name in recipe["name"].split(">"))
+    return UsageProblem(f"{recipe['name']} has no option {option}", hint=f"{hint}see {helps}")
 
 
 def describe(recipe: Json) -> list[str]:
@@ -127,7 +152,12 @@ def _how_many(entry: Json) -> str:
     if entry["primary"]:
         least = f"at least {entry['minimum']}" if entry["minimum"] else "optional"
         return f"{least}, chosen by you" if entry["maximum"] != 1 else "chosen by you"
-    return "chosen by the archive unless you name it" + ("" if entry["minimum"] else " (optional)")
+    how = {
+        "sky": "chosen by the sky it covers",
+        "job": "what was made together with your frame",
+        "run": "chosen among the frames of the run",
+    }.get(entry.get("chosen_by", "validity"), "chosen by the archive")
+    return f"{how} unless you name it" + ("" if entry["minimum"] else " (optional)")
 
 
 def _expected(entry: Json) -> str:

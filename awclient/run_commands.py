@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def run(  # noqa: PLR0913, PLR0917 - an option each
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="The recipe's name.", autocompletion=complete_recipe)],
+    recipe: Annotated[
+        str, typer.Argument(help="The recipe's name, or a chain: 'Reduce>Science'.", autocompletion=complete_recipe)
+    ],
     params: Annotated[Path | None, typer.Option(help="Parameters from a TOML or JSON file.")] = None,
     parameter: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, the same as --name value.")] = None,
     night: Annotated[str, typer.Option(help="Inputs of that night (date of its evening, 2024-05-12).")] = "",
@@ -78,11 +80,11 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
 def _submission(
     portal: Portal, recipe: str, arguments: list[str], filters: object, params: Path | None, pairs: list[str]
 ) -> Submission:
-    from awclient.recipe_options import parse_directions, read_parameter_file
+    from awclient.recipe_options import chain_of, parse_directions, read_parameter_file
     from awclient.selection import Filters, select_inputs
     from processing_units.contract import Submission
 
-    found = portal.recipe(recipe)
+    found = chain_of([portal.recipe(name.strip()) for name in recipe.split(">")])
     directions = parse_directions(found, arguments)
     parameters = read_parameter_file(params) if params else {}
     for pair in pairs:
@@ -173,9 +175,9 @@ def retry(
 
 
 def _wait(portal: Portal, run: int, with_logs: bool, timeout: float | None, json: bool) -> RunStatus:
-    from awclient.following import follow
+    from awclient.following import follow_chain
 
-    return follow(portal, run, logs=with_logs, quiet=json, timeout=timeout, logs_to_stderr=json)
+    return follow_chain(portal, run, logs=with_logs, quiet=json, timeout=timeout, logs_to_stderr=json)
 
 
 def _whole_log(portal: Portal, run: int, job: int) -> str:
@@ -201,6 +203,9 @@ def _show_status(status: RunStatus, json: bool) -> None:
         out_json(status.model_dump(mode="json"))
         return
     out(f"run {status.id} {status.recipe} {status.version} by {status.user} on {status.unit}: {describe(status)}")
+    if status.chain:
+        steps = (f"{step.recipe}: {step.state}" + (f" (run {step.run})" if step.run else "") for step in status.chain)
+        out("chain: " + " > ".join(steps) + (f"; {status.chain_reason}" if status.chain_reason else ""))
     rows = [
         (job.number, job.label, job.state, f"{100 * job.progress:.0f} %",
          "" if job.seconds is None else f"{job.seconds:.1f}", job.node, ",".join(map(str, job.products)), job.reason)
@@ -227,6 +232,8 @@ def _show_plan(plan: Plan, json: bool) -> None:
         return
     out(f"{plan.recipe} {plan.version} on unit {plan.unit} ({plan.unit_reason}); nothing has been submitted")
     out("parameters: " + ", ".join(f"{name}={value}" for name, value in plan.parameters.items()))
+    if plan.then:
+        out(f"then, on what it makes: {' > '.join(plan.then)}")
     for number, job in enumerate(plan.jobs, 1):
         inputs = "; ".join(f"{role}: {','.join(map(str, ids))}" for role, ids in job.inputs.items())
         out(f"job {number} {job.label}: {inputs}")

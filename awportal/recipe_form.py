@@ -113,6 +113,7 @@ class RecipeForm:
     privilege: int
     comment: str
     key: str
+    then: str = ""
     error: str = ""
     hint: str = ""
 
@@ -135,7 +136,7 @@ class RecipeForm:
         """Return the message that the frontend understands."""
         inputs = {role.input.role: self._numbers(role, context) for role in self.roles}
         return Submission(
-            recipe=self.recipe.name,
+            recipe=f"{self.recipe.name}>{self.then}" if self.then else self.recipe.name,
             inputs={role: numbers for role, numbers in inputs.items() if numbers},
             parameters={f.parameter.name: f.parameter.parse(f.text) for f in self.parameters if f.changed},
             unit=self.unit or None,
@@ -167,6 +168,7 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
         privilege=_privilege(data.get("privilege", ""), context),
         comment=_text_of(data, "comment", 500),
         key=_text_of(data, "key", 100) or uuid.uuid4().hex,
+        then=_text_of(data, "then", 200).replace(" ", ""),
     )
     form.roles = [_read_role(entry, data, ids, form, context) for entry in recipe.inputs]
     return form

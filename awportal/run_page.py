@@ -74,8 +74,13 @@ class RunView:
 
     @property
     def is_open(self) -> bool:
-        """Whether the page goes on asking."""
+        """Whether the run has not ended."""
         return self.status.state in {"queued", "running"}
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the page goes on asking: for the run, or for what follows it in its chain."""
+        return self.is_open or any(step.state in {"waiting", "queued", "running"} for step in self.status.chain)
 
 
 def bar_of(counts: dict[JobState, int]) -> list[BarPart]:
@@ -104,7 +109,12 @@ def view_run(run: Run, context: Context, *, state: JobState | None = None, page:
     view.log = log_of(view.log_job) if view.log_job else None
     view.chosen = _calibrations(run)
     submission = run.submission
-    view.command = run_line(run.recipe, submission.get("inputs", {}), submission.get("parameters", {}), run.unit.name)
+    view.command = run_line(
+        submission.get("recipe", run.recipe),
+        submission.get("inputs", {}),
+        submission.get("parameters", {}),
+        run.unit.name,
+    )
     return view
 
 

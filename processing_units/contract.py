@@ -80,7 +80,9 @@ Text = Annotated[str, AfterValidator(_without_nul)]
 
 
 class Submission(Message):
-    """What a user asks for: one recipe on chosen inputs.
+    """What a user asks for: one recipe, or a chain (``Reduce>Science>Coadd``), on chosen inputs.
+
+    In a chain a parameter or calibration goes to every recipe that knows it, or to one: ``Science.pixel_scale``.
 
     ``inputs`` maps the roles of primary inputs (and of any calibration the user wants to name) to product ids; with
     one primary role the empty role name ``""`` may be used and the kinds decide.
@@ -125,6 +127,7 @@ class Plan(Message):
     unit: str
     unit_reason: str
     jobs: list[PlannedJob]
+    then: list[str] = Field(default_factory=list, description="recipes of the chain that follow on what this makes")
 
 
 class JobStatus(Message):
@@ -140,6 +143,14 @@ class JobStatus(Message):
     progress: float = 0.0
     seconds: float | None = None
     products: list[int] = Field(default_factory=list)
+
+
+class ChainStep(Message):
+    """One recipe of a chain: its run, once there is one; ``waiting`` for those before, or ``not run`` any more."""
+
+    recipe: str
+    run: int | None = None
+    state: Literal["waiting", "queued", "running", "done", "failed", "cancelled", "not run"]
 
 
 class RunStatus(Message):
@@ -158,6 +169,8 @@ class RunStatus(Message):
     counts: dict[JobState, int]
     parameters: dict[str, Any]
     comment: str = ""
+    chain: list[ChainStep] = Field(default_factory=list, description="all steps of its chain, where it is one's")
+    chain_reason: str = Field(default="", description="why the chain ended before its last step")
     jobs: list[JobStatus] = Field(default_factory=list)
 
 

@@ -24,6 +24,8 @@ class InputInformation(BaseModel):
     maximum: int | None
     primary: bool
     preferred: bool
+    chosen_by: str
+    use: str
 
 
 class ParameterInformation(BaseModel):
@@ -97,6 +99,8 @@ def _described(recipe: Recipe) -> dict[str, Any]:
                 maximum=entry.maximum,
                 primary=entry.primary,
                 preferred=entry.preferred,
+                chosen_by=entry.chosen_by,
+                use=entry.use,
             )
             for entry in recipe.inputs
         ],

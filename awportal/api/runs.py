@@ -205,6 +205,9 @@ def _mark(run: Run) -> str:
         Count("pk"), Sum("progress"), Sum("attempt"), Max("ended"), Max("stage"), Max("lost_nodes")
     )  # fmt: skip
     parts: list[object] = [*rows, Product.objects.filter(made_by_run=run.pk).count()]
+    if run.chain_id is not None:  # the steps of its chain are part of what is told
+        steps = Run.objects.filter(chain=run.chain_id).order_by("pk").values_list("pk", "jobs__state", "chain__ended")
+        parts += [("chain", *row) for row in steps.distinct()]
     if any(row[0] == JobState.QUEUED for row in parts[:-1] if isinstance(row, tuple)):
         load = unit_load(run.unit)  # the place in line and what the unit does are part of the reason
         parts += [load.nodes, load.slots, load.running, load.queued, load.frontend_is_alive]

@@ -14,6 +14,7 @@ from awportal.listing import facets
 from awportal.numpydoc_html import sections
 from awportal.recipe_form import RecipeForm, check_inputs, read_form
 from processing_units.contract import Plan
+from processing_units.frontend.chains import paths_from
 from processing_units.frontend.permissions import user_type
 from processing_units.frontend.submit import plan as plan_of
 from processing_units.frontend.submit import submit
@@ -95,6 +96,7 @@ def _form_page(form: RecipeForm, plan: Plan | None, request: HttpRequest) -> dic
         "offers": offered_units(form.recipe.name, context),
         "default_unit": default,
         "unit_problem": unit_problem,
+        "chains": [(path, path.replace(">", " > ")) for path in paths_from(form.recipe)],
         "may_choose": user_type(context) >= Profile.UserType.CHOOSES,
         "privileges": [level for level in Privilege if level != Privilege.VO],
         "plan": plan,

@@ -13,6 +13,7 @@ from archive.products import InvalidProduct, MadeBy, UsedInput, register_all
 from processing_units.contract import Commit, FaultKind, JobState
 from processing_units.frontend import staging
 from processing_units.frontend.attempts import DONE, revive, staging_key
+from processing_units.frontend.chains import continue_chains
 from processing_units.frontend.changes import change, close_ended_runs
 from processing_units.frontend.fail import end_with_fault
 from processing_units.frontend.faults import reach
@@ -65,6 +66,8 @@ def commit(attempt: Attempt, message: Commit) -> list[int]:
     reach("commit.committed")
     close_ended_runs([attempt.job.run_id])
     staging.drop(key)
+    if attempt.job.run.chain_id is not None:  # what fails here the keeper's sweep does again
+        continue_chains([attempt.job.run_id])
     return [product.pk for product in products]
 
 

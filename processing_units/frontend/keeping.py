@@ -14,6 +14,7 @@ from archive.models import Product
 from processing_units.contract import STAGING_KEPT_SECONDS
 from processing_units.frontend import dispatch, staging
 from processing_units.frontend.cancel import cancel_jobs
+from processing_units.frontend.chains import continue_chains
 from processing_units.frontend.changes import OPEN_STATES, close_ended_runs
 from processing_units.frontend.clock import seconds_from_now
 from processing_units.frontend.models import ClusterManagerRecord, KeeperLock, Run
@@ -49,6 +50,7 @@ def sweep() -> dict[str, int]:
         "jobs reaped": reap_all,
         "jobs cancelled": finish_cancels,
         "runs closed": close_ended_runs,
+        "chains continued": continue_chains,
         "hints sent": dispatch.sweep,
         "cluster managers forgotten": forget_silent_cluster_managers,
     }

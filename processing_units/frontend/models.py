@@ -63,6 +63,22 @@ class ClusterManagerRecord(models.Model):
         return f"{self.key} on {self.node}"
 
 
+class Chain(models.Model):
+    """Recipes that run one after the other, each on what the one before has made."""
+
+    recipes = models.JSONField(default=list)
+    directions = models.JSONField(default=dict, help_text="the message as the user sent it")
+    created = models.DateTimeField()
+    ended = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=1000, blank=True, help_text="why it ended before its last step")
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["ended"], name="chain_open")]
+
+    def __str__(self) -> str:
+        return ">".join(self.recipes)
+
+
 class Run(models.Model):
     """One submission of a recipe; its state is derived from its jobs."""
 
@@ -80,6 +96,8 @@ class Run(models.Model):
     submitted = models.DateTimeField()
     ended = models.DateTimeField(null=True, blank=True)
     cancel_requested = models.DateTimeField(null=True, blank=True)
+    chain = models.ForeignKey(Chain, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
+    chain_step = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "idempotency_key"], name="run_submitted_once")]

@@ -9,7 +9,7 @@ from typing import Literal
 from django.db.models import Count, QuerySet
 
 from archive.models import Product
-from processing_units.contract import JobState, JobStatus, RunStatus
+from processing_units.contract import ChainStep, JobState, JobStatus, RunStatus
 from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.models import Attempt, Job, Run
@@ -58,6 +58,8 @@ def run_status(
         counts=counts,
         parameters=run.parameters,
         comment=run.remark,
+        chain=steps_of(run),
+        chain_reason=run.chain.reason if run.chain else "",
         jobs=jobs,
     )
 
@@ -89,6 +91,22 @@ def derived_state(counts: dict[JobState, int]) -> RunState:
     if counts[JobState.CANCELLED]:
         return "cancelled"
     return "done"
+
+
+def steps_of(run: Run) -> list[ChainStep]:
+    """Return how the steps of the run's chain stand; of a run that is none's, nothing."""
+    chain = run.chain
+    if chain is None:
+        return []
+    runs = {each.chain_step: each for each in chain.runs.all()}
+    counts = job_counts_of(list(runs.values()))
+    rest = "not run" if chain.ended else "waiting"
+    return [
+        ChainStep(recipe=name, run=runs[place].pk, state=derived_state(counts[runs[place].pk]))
+        if place in runs
+        else ChainStep(recipe=name, state=rest)
+        for place, name in enumerate(chain.recipes)
+    ]
 
 
 def job_status(job: Job) -> JobStatus:

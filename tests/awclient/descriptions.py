@@ -9,7 +9,7 @@ def an_input(role: str, *kinds: str, minimum: int = 0, maximum: int | None = 1, 
              preferred: bool = True) -> dict[str, Any]:  # fmt: skip
     """Return one input."""
     return {"role": role, "kinds": list(kinds), "minimum": minimum, "maximum": maximum, "primary": primary,
-            "preferred": preferred}  # fmt: skip
+            "preferred": preferred, "chosen_by": "validity"}  # fmt: skip
 
 
 def a_recipe(name: str, outputs: str, split_by: str, *inputs: dict[str, Any], **more: Any) -> dict[str, Any]:

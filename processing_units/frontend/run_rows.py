@@ -1,0 +1,140 @@
+"""One run: a submission of one recipe resolved, and written with its jobs in one transaction, once a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import IntegrityError, transaction
+
+from archive.context import Context
+from processing_units.contract import Submission
+from processing_units.frontend.clock import database_now
+from processing_units.frontend.faults import reach
+from processing_units.frontend.job_rows import JobRow, write_jobs
+from processing_units.frontend.models import Chain, Run
+from processing_units.frontend.planning import Resolved, resolve
+from recipes.errors import UsageError
+
+
+def submit_step(
+    submission: Submission,
+    context: Context,
+    key: str,
+    *,
+    kept: Submission,
+    chain: Callable[[], Chain] | None = None,
+    step: int = 0,
+) -> Run:
+    """Resolve a submission of one recipe and write its run; the same key of the same user gives the same run.
+
+    Parameters
+    ----------
+    submission : Submission
+        Of one recipe.
+    context : Context
+        Who asks, and where results go.
+    key : str
+        The idempotency key.
+    kept : Submission
+        What is kept as the user's own words: the same key with other words is refused.
+    chain : callable, optional
+        Returns the chain of which the run is a step, called within the transaction.
+    step : int
+        Its place in the chain. A first step is refused where any job has a problem; a later one leaves such jobs out,
+        as nobody is there to mend them, and says so in its remark.
+
+    Raises
+    ------
+    UsageError
+        See :func:`processing_units.frontend.submit.submit`.
+    """
+    earlier = earlier_run(kept, context, key)
+    if earlier is not None:
+        return earlier
+    resolved = resolve(submission, context)
+    remark = submission.comment
+    if step:
+        remark = _leave_out_problems(resolved, remark)
+    resolved.require_no_problem()
+    reach("submit.planned")
+    try:
+        with transaction.atomic():
+            run = _write(submission, resolved, key, kept, chain() if chain else None, step, remark)
+            reach("submit.written")
+    except IntegrityError:
+        earlier = earlier_run(kept, context, key)
+        if earlier is None:
+            raise
+        return earlier
+    reach("submit.committed")
+    return run
+
+
+def earlier_run(kept: Submission, context: Context, key: str) -> Run | None:
+    """Return the run that this key of this user has made already; raise UsageError where it asked for another thing."""
+    run = Run.objects.select_related("unit", "user").filter(user=context.user, idempotency_key=key).first()
+    if run is not None and run.submission != _as_kept(kept):
+        raise UsageError(
+            f"the idempotency key {key[:40]!r} was used before, for run {run.pk}, with another request",
+            hint="use a new key for a new request",
+        )
+    return run
+
+
+def _as_kept(submission: Submission) -> dict[str, object]:
+    return submission.model_dump(mode="json", exclude={"idempotency_key"})
+
+
+def _leave_out_problems(resolved: Resolved, remark: str) -> str:
+    """Leave out the jobs that cannot run where others can; return the remark that tells of them."""
+    bad = [piece for piece in resolved.jobs if piece.problem]
+    if not bad or len(bad) == len(resolved.jobs):
+        return remark
+    resolved.jobs[:] = [piece for piece in resolved.jobs if not piece.problem]
+    told = f"{len(bad)} jobs not possible: {bad[0].label}: {bad[0].problem}"
+    return f"{remark}; {told}" if remark else told
+
+
+def _write(
+    submission: Submission,
+    resolved: Resolved,
+    key: str,
+    kept: Submission,
+    chain: Chain | None,
+    step: int,
+    remark: str,
+) -> Run:
+    now = database_now()
+    user = resolved.context.user
+    assert user is not None  # noqa: S101 - resolve() refuses visitors; said for the type checker
+    run = Run.objects.create(
+        user=user,
+        project=resolved.context.project,
+        privilege=resolved.context.privilege,
+        recipe=resolved.recipe.name,
+        recipe_version=resolved.recipe.version,
+        parameters=resolved.parameters,
+        submission=_as_kept(kept),
+        unit=resolved.unit,
+        unit_reason=resolved.unit_reason,
+        remark=remark[:500],
+        idempotency_key=key,
+        submitted=now,
+        chain=chain,
+        chain_step=step,
+    )
+    reach("submit.run-written")
+    rows = [
+        JobRow(
+            label=piece.label,
+            choices_made=[choice.model_dump(mode="json") for choice in piece.calibrations],
+            inputs=[
+                (role, product.pk, place)
+                for role, products in piece.inputs.items()
+                for place, product in enumerate(products)
+            ],
+        )
+        for piece in resolved.jobs
+    ]
+    write_jobs(run, rows, now)
+    return run
