@@ -15,7 +15,7 @@ from recipes.ccd.psf import PointSpread, measure_psf
 from recipes.ccd.raw import OverscanMethod
 from recipes.ccd.satellite_trail import find_trails
 from recipes.ccd.sky import Sky, measure_sky
-from recipes.ccd.wcs import pixel_scale_of, trimmed_wcs
+from recipes.ccd.wcs import centre_of, pixel_scale_of, trimmed_wcs
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame
 from recipes.masks import COSMIC_RAY, NO_DATA, SATELLITE, count_by_cause
@@ -142,6 +142,8 @@ def reduce(
     wcs, remark = trimmed_wcs(raw_science.wcs, *chip.origin)
     if attributes.pixel_scale is None and wcs:
         attributes.pixel_scale = pixel_scale_of(wcs)
+    # What Science settles for a whole run, it settles from the attributes of its frames.
+    attributes = attributes.model_copy(update={"has_wcs": bool(wcs), **centre_of(wcs, chip.shape)})
     notes = [*made.notes, *_described(trails), *([remark[0].upper() + remark[1:] + "."] if remark else [])]
     measured = _measure(made, sky, psf, trails, attributes.pixel_scale)
     frame = Frame(made.data, variance=made.variance, mask=made.mask, unit=made.unit, wcs=wcs)

@@ -56,6 +56,20 @@ def pixel_scale_of(cards: Mapping[str, Any]) -> float | None:
     return 3600 * math.sqrt(area) if area > 0 else None
 
 
+def centre_of(cards: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, float]:
+    """Return where the centre of an image of `shape` lies as attributes ``centre_ra``, ``centre_dec`` [degree, ICRS].
+
+    Empty where the cards are no coordinate system.
+    """
+    wcs = celestial(cards) if cards else None
+    if wcs is None:
+        return {}
+    ra, dec = sky_positions(wcs, np.array([(shape[1] + 1) / 2]), np.array([(shape[0] + 1) / 2]))
+    if not (np.isfinite(ra[0]) and np.isfinite(dec[0])):
+        return {}
+    return {"centre_ra": round(float(ra[0]), 6), "centre_dec": round(float(dec[0]), 6)}
+
+
 def _consistent(cards: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Leave one description where a header holds several."""
     remarks = []
