@@ -70,7 +70,7 @@ KINDS: dict[str, ProductKind] = {
         ProductKind("ColdPixelMap", "Pixels of a chip that do not answer to light as others do", "mask", True, 30),
         ProductKind("MasterFlatFrame", "Flat of a chip and filter that science frames are divided by", "image", True,
                     14),
-        ProductKind("NightSkyFlatFrame", "What science frames divided by the master flat show of the sky's own light",
+        ProductKind("NightSkyFlatFrame", "Flat of a chip and filter as the light of the night sky itself shows it",
                     "image", True, 14),
         ProductKind("FringeFrame", "Fringes of a chip and filter in the light of the night sky", "image", True, 14),
         ProductKind("ReducedScienceFrame", "Calibrated exposure of a chip", "image", per_filter=True),

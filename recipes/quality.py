@@ -110,6 +110,22 @@ LIMITS["SourceList"] = {
     "flagged_fraction": Limit(COUNT),
     "completeness_50_magnitude": Limit(LEVEL),
 }
+LIMITS["NightSkyFlatFrame"] = {
+    "mean": Limit(NORMALISATION, minimum=0.99, maximum=1.01),
+    "pointings": Limit(COUNT, minimum=5.0),
+    "hole_fraction": Limit(COUNT, maximum=0.05),
+    "relative_error": Limit(UNCERTAIN, maximum=0.1),
+    "subwindow_flatness": Limit(FLATNESS, maximum=0.5),
+    "subwindow_difference": Limit(PREVIOUS, maximum=0.05),
+}
+# Below 5 sigma there are no fringes to speak of; weaker than a two-thousandth of the sky they need no correction.
+LIMITS["FringeFrame"] = {
+    "mean": Limit(NORMALISATION, maximum=1e-4, symmetric=True),
+    "fringe_significance": Limit(UNCERTAIN, minimum=5.0),
+    "fringe_amplitude": Limit(LEVEL, minimum=5e-4),
+    "pointings": Limit(COUNT, minimum=5.0),
+    "untrusted_fraction": Limit(COUNT, maximum=0.1),
+}
 LIMITS["TwilightFlatFrame"] = LIMITS["DomeFlatFrame"] | {"outlier_fraction": Limit(COUNT, maximum=0.05)}
 
 
