@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 from observatory.night import observe
-from observatory.plan import Plan
+from observatory.plan import NIGHT
 from observatory.sky import ZEROPOINT
 
 
@@ -29,7 +30,7 @@ def _filters(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Plan()
+    usual = NIGHT
     parser = argparse.ArgumentParser(
         prog="python -m observatory",
         description="Render a night of a simulated mosaic camera as raw FITS files, one a chip and exposure, "
@@ -42,10 +43,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=_size, default=(usual.columns, usual.rows), metavar="COLUMNSxROWS",
                         help="of a chip (default 512x1024)")  # fmt: skip
     parser.add_argument("--filters", type=_filters, default=usual.filters, metavar="r,i",
-                        help=f"of {', '.join(ZEROPOINT)} (default r); i and z show fringes")  # fmt: skip
+                        help=f"of {', '.join(ZEROPOINT)} (default r,g); i and z show fringes")  # fmt: skip
     parser.add_argument("--exposure-time", type=float, default=usual.exposure_time, metavar="SECONDS",
                         help="of the science exposures (default %(default)s)")  # fmt: skip
-    for name in ("biases", "darks", "dome_flats", "twilight_flats", "science", "overscan", "prescan", "trails"):
+    for name, unit, what in (("pointing_error", "ARCSEC", "how far the header's coordinates are off"),
+                             ("rotation_error", "DEGREES", "how far they are turned"),
+                             ("illumination", "MAG", "size of what flats get wrong about illumination")):  # fmt: skip
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(usual, name), metavar=unit,
+                            help=f"{what} (default %(default)s)")  # fmt: skip
+    for name in ("biases", "darks", "dome_flats", "twilight_flats", "science", "standards", "overscan", "prescan",
+                 "trails"):  # fmt: skip
         what = "columns of a chip" if name in ("overscan", "prescan") else "exposures"
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(usual, name), metavar="N",
                             help=f"{what} (default %(default)s)")  # fmt: skip
@@ -63,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     given["columns"], given["rows"] = given.pop("size")
     given["date"] = given.pop("night")
     try:
-        plan = Plan(**given)
+        plan = replace(NIGHT, **given)
     except ValueError as error:
         parser.error(str(error))
     terminal = sys.stdout.isatty()

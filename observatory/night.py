@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,11 @@ from numpy.typing import NDArray
 from observatory import truth
 from observatory.camera import FRINGE_AMPLITUDE, Chip, build_camera
 from observatory.events import cosmic_rays, overflow, satellite_trail
+from observatory.illumination import illumination_error
 from observatory.optics import PIXEL_SCALE, sky_to_chip, wcs_header
-from observatory.plan import Exposure, Plan, airmass_of, schedule
+from observatory.plan import SCIENCE_FIELD, STANDARD_FIELD, Exposure, Plan, airmass_of, schedule
 from observatory.readout import digitise, raw_header
+from observatory.reference import write_reference
 from observatory.sky import EXTINCTION, SKY_BRIGHTNESS, ZEROPOINT, Catalogue, add_galaxy, add_star, make_catalogue
 from observatory.streams import stream
 
@@ -26,6 +30,7 @@ Progress = Callable[[float, str], None]
 
 TWILIGHT_FLOOR = 300.0  # electrons of the faintest source on a twilight frame: below a hundredth of the noise
 FIELD_MARGIN = 4.0  # arcmin of sky around the mosaic, for dithers
+REACH = 2.0  # degrees from the pointing within which sources may be on a chip
 
 
 @dataclass
@@ -46,11 +51,14 @@ class Rendered:
 def observe(folder: Path, plan: Plan, progress: Progress = lambda fraction, text: None) -> list[Path]:
     """Render the night of `plan` into `folder`; return the raw files, in the order of the exposures.
 
-    The same plan gives the same bytes. The truth goes to ``folder/truth``.
+    The same plan gives the same bytes. The truth goes to ``folder/truth``, what an observer knows of the stars to
+    ``folder/catalogues``.
     """
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     camera = build_camera(plan)
     catalogue = _catalogue_of(plan, camera)
+    (folder / "catalogues").mkdir(exist_ok=True)
+    write_reference(folder / "catalogues" / "simcat.fits", catalogue, plan)
     truth.write_camera(folder / "truth", camera)
     truth.write_catalogue(folder / "truth" / "catalogue.fits", catalogue, plan.filters)
     exposures = schedule(plan)
@@ -78,7 +86,10 @@ def observe(folder: Path, plan: Plan, progress: Progress = lambda fraction, text
 def _catalogue_of(plan: Plan, camera: list[Chip]) -> Catalogue:
     half_width = max(abs(chip.place.centre_x) + plan.columns / 2 for chip in camera) * PIXEL_SCALE / 60
     half_height = max(abs(chip.place.centre_y) + plan.rows / 2 for chip in camera) * PIXEL_SCALE / 60
-    return make_catalogue(plan.seed, plan.ra, plan.dec, 2 * half_width + FIELD_MARGIN, 2 * half_height + FIELD_MARGIN)
+    size = 2 * half_width + FIELD_MARGIN, 2 * half_height + FIELD_MARGIN
+    purposes = {SCIENCE_FIELD: "catalogue", STANDARD_FIELD: "standards"}
+    fields = [make_catalogue(stream(plan.seed, purposes[name]), *centre, *size) for name, centre in plan.fields.items()]
+    return reduce(add, fields)
 
 
 def render(plan: Plan, chip: Chip, exposure: Exposure, catalogue: Catalogue) -> Rendered:
@@ -108,11 +119,12 @@ def _wcs_of(plan: Plan, chip: Chip, exposure: Exposure) -> tuple[fits.Header | N
     if not exposure.is_of_the_sky:
         return None, None
     east, north = exposure.offset
-    ra = plan.ra + east / 3600 / np.cos(np.deg2rad(plan.dec))
-    dec = plan.dec + north / 3600
+    dec = exposure.centre[1] + north / 3600
+    ra = exposure.centre[0] + east / 3600 / np.cos(np.deg2rad(exposure.centre[1]))
     wrong_east, wrong_north = exposure.pointing_error
     wrong_ra = ra + wrong_east / 3600 / np.cos(np.deg2rad(dec))
-    return wcs_header(chip.place, ra, dec), wcs_header(chip.place, wrong_ra, dec + wrong_north / 3600, plan.prescan)
+    true_wcs = wcs_header(chip.place, ra, dec)
+    return true_wcs, wcs_header(chip.place, wrong_ra, dec + wrong_north / 3600, plan.prescan, plan.rotation_error)
 
 
 def _light(
@@ -129,9 +141,9 @@ def _light(
         if name in FRINGE_AMPLITUDE:
             light *= 1 + FRINGE_AMPLITUDE[name] * chip.fringe[name]
     sky = float(np.median(light))
-    x, y = sky_to_chip(wcs, catalogue.ra, catalogue.dec)
-    airmass = airmass_of(plan.ra, plan.dec, exposure.middle)
-    magnitude = catalogue.magnitude_in(name) + EXTINCTION[name] * airmass
+    x, y = _positions(wcs, catalogue, exposure)
+    airmass = airmass_of(*exposure.centre, exposure.middle)
+    magnitude = catalogue.seen_in(name) + EXTINCTION[name] * airmass + illumination_error(plan, chip.place, x, y)
     flux = 10 ** (0.4 * (ZEROPOINT[name] - magnitude)) * exposure.exposure_time * chip.response
     floor = TWILIGHT_FLOOR if exposure.type == "TWILIGHT" else 0.0
     near = (flux > floor) & (x > -150) & (y > -150) & (x < chip.shape[1] + 150) & (y < chip.shape[0] + 150)
@@ -145,6 +157,15 @@ def _light(
     on_chip = near & (x >= -0.5) & (y >= -0.5) & (x < chip.shape[1] - 0.5) & (y < chip.shape[0] - 0.5)
     which = np.flatnonzero(on_chip)
     return light, truth.Sources(which, x[which], y[which], flux[which]), sky
+
+
+def _positions(wcs: fits.Header, catalogue: Catalogue, exposure: Exposure) -> tuple[Floats, Floats]:
+    """Return 0-based pixels of all sources; NaN for those of other fields."""
+    east = (catalogue.ra - exposure.centre[0] + 180) % 360 - 180
+    here = np.hypot(east * np.cos(np.deg2rad(exposure.centre[1])), catalogue.dec - exposure.centre[1]) < REACH
+    x, y = np.full(len(here), np.nan), np.full(len(here), np.nan)
+    x[here], y[here] = sky_to_chip(wcs, catalogue.ra[here], catalogue.dec[here])
+    return x, y
 
 
 def _write_raw(path: Path, rendered: Rendered) -> None:

@@ -59,8 +59,8 @@ def place_chips(chips: int, columns: int, rows: int, jitter: NDArray[np.float64]
     return places
 
 
-def wcs_header(place: Place, ra: float, dec: float, prescan: int = 0) -> fits.Header:
-    """Return the WCS cards of a chip whose optical axis points at (`ra`, `dec`)."""
+def wcs_header(place: Place, ra: float, dec: float, prescan: int = 0, turn: float = 0.0) -> fits.Header:
+    """Return the WCS cards of a chip whose optical axis points at (`ra`, `dec`), the whole camera turned [degree]."""
     scale = PIXEL_SCALE / 3600
     matrix = place.matrix
     axis = np.linalg.solve(matrix, [-place.centre_x, -place.centre_y])
@@ -71,8 +71,10 @@ def wcs_header(place: Place, ra: float, dec: float, prescan: int = 0) -> fits.He
     header["CRVAL1"], header["CRVAL2"] = ra, dec
     header["CRPIX1"] = axis[0] + (place.columns + 1) / 2 + prescan
     header["CRPIX2"] = axis[1] + (place.rows + 1) / 2
-    header["CD1_1"], header["CD1_2"] = -scale * matrix[0, 0], -scale * matrix[0, 1]
-    header["CD2_1"], header["CD2_2"] = scale * matrix[1, 0], scale * matrix[1, 1]
+    cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+    on_sky = scale * np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0, 1.0]) @ matrix
+    header["CD1_1"], header["CD1_2"] = on_sky[0]
+    header["CD2_1"], header["CD2_2"] = on_sky[1]
     for axis_number in (1, 2):
         header[f"PV{axis_number}_1"] = 1.0
         header[f"PV{axis_number}_7"] = DISTORTION

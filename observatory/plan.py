@@ -19,6 +19,8 @@ SITE_LONGITUDE = -70.405
 DOME_RATE = 4600.0  # electron/s a pixel of the lamps, of our choice: 8 s give about 24 kadu
 TWILIGHT_LEVELS = (100_000.0, 62_000.0, 46_000.0, 34_000.0, 25_000.0, 18_000.0)  # electrons; the first is too bright
 DITHER_ARCSEC = 45.0
+SCIENCE_FIELD, STANDARD_FIELD = "SIMFIELD-1", "SIMSTD-1"
+POINTING_SCATTER = 4.0  # arcsec, between the exposures of a night
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,16 @@ class Plan:
         Of ``g, r, i, z``; i and z show fringes.
     ra, dec : float
         Centre of the field [degree].
+    standard_ra, standard_dec : float
+        Centre of the field of standard stars [degree].
     biases, darks, dome_flats, twilight_flats, science : int
         Exposures of each type (the last three for each filter). Dome flats are those of 8 s, for the flat field.
+    standards : int
+        Exposures of the field of standard stars for each filter.
     transfer_times : tuple of float
-        Exposure times of the pairs of dome flats for the photon transfer [s].
-    exposure_time : float
-        Of the science exposures [s].
+        Exposure times of the pairs of dome flats for the photon transfer [s], in the first filter.
+    exposure_time, standard_time : float
+        Of the science exposures and of those of standard stars [s].
     dark_time : float
         Of the darks [s].
     overscan, prescan : int
@@ -53,6 +59,13 @@ class Plan:
         Science exposures (the second and so on) that a satellite crosses.
     cosmic_rays : float
         Hits for each second and million pixels.
+    pointing_error : float
+        How far the header's coordinates are off all night [arcsec], in a direction that the seed decides; besides it
+        every exposure is off by some arcsec of its own (nothing at all where this is 0).
+    rotation_error : float
+        How far the header's coordinates are turned about the pointing [degree].
+    illumination : float
+        Size of what flats get wrong about illumination [mag] (observatory/illumination.py).
     """
 
     date: date = date(2026, 3, 14)
@@ -63,18 +76,25 @@ class Plan:
     filters: tuple[str, ...] = ("r",)
     ra: float = 132.8
     dec: float = -27.0
+    standard_ra: float = 171.0
+    standard_dec: float = -2.0
     biases: int = 7
     darks: int = 3
     dome_flats: int = 6
     transfer_times: tuple[float, ...] = (1.0, 2.0, 4.0, 12.0, 16.0)
     twilight_flats: int = 6
     science: int = 5
+    standards: int = 0
     exposure_time: float = 120.0
+    standard_time: float = 30.0
     dark_time: float = 300.0
     overscan: int = 32
     prescan: int = 8
     trails: int = 1
     cosmic_rays: float = 1.0
+    pointing_error: float = 20.0
+    rotation_error: float = 0.1
+    illumination: float = 0.03
 
     def __post_init__(self) -> None:
         if self.columns < 64 or self.rows < 64:
@@ -82,13 +102,25 @@ class Plan:
         if not 1 <= self.chips <= 64:
             raise ValueError("the mosaic has 1 to 64 chips")
 
+    @property
+    def fields(self) -> dict[str, tuple[float, float]]:
+        """Names and centres [degree] of the fields that are observed."""
+        fields = {SCIENCE_FIELD: (self.ra, self.dec)}
+        return fields | ({STANDARD_FIELD: (self.standard_ra, self.standard_dec)} if self.standards else {})
+
+
+# What the command line observes by default: two filters for colours, and a field of standard stars.
+NIGHT = Plan(filters=("r", "g"), biases=5, transfer_times=(1.0, 2.0, 4.0, 16.0), dome_flats=5, twilight_flats=5,
+             science=4, standards=1)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Exposure:
     """One exposure of the whole mosaic.
 
-    ``level`` is the mean of the illumination in electrons at the mosaic's centre (flats); ``offset`` the dither in
-    arcsec (east, north) and ``pointing_error`` what the header's WCS is wrong by, in the same sense.
+    ``level`` is the mean of the illumination in electrons at the mosaic's centre (flats); ``centre`` the field's centre
+    in degrees, ``offset`` the dither in arcsec (east, north) and ``pointing_error`` what the header's WCS is wrong by,
+    in the same sense.
     """
 
     number: int
@@ -98,6 +130,7 @@ class Exposure:
     exposure_time: float
     filter: str | None = None
     level: float = 0.0
+    centre: tuple[float, float] = (0.0, 0.0)
     offset: tuple[float, float] = (0.0, 0.0)
     pointing_error: tuple[float, float] = (0.0, 0.0)
     fwhm: float = 1.6
@@ -148,19 +181,22 @@ def schedule(plan: Plan) -> list[Exposure]:
     for _ in range(plan.darks):
         clock.expose("DARK", "dark", plan.dark_time)
     for name in plan.filters:
-        _dome(clock, plan, name, random)
+        _dome(clock, plan, name, random, plan.transfer_times if name == plan.filters[0] else ())
     clock.wait_until(23.2, plan.date)
     for name in plan.filters:
         _twilight(clock, plan, name, random)
+    clock.wait_until(25.7, plan.date)
+    for name in plan.filters:
+        _standards(clock, plan, name, random)
     clock.wait_until(26.0, plan.date)
     for name in plan.filters:
         _science(clock, plan, name, random)
     return clock.exposures
 
 
-def _dome(clock: _Clock, plan: Plan, name: str, random: np.random.Generator) -> None:
+def _dome(clock: _Clock, plan: Plan, name: str, random: np.random.Generator, transfer: tuple[float, ...]) -> None:
     """Pairs for the photon transfer, then the flats; the lamps drift by a part in a thousand."""
-    pairs = [time for time in plan.transfer_times for _ in range(2)]
+    pairs = [time for time in transfer for _ in range(2)]
     for time, what in [(time, "dome flat transfer") for time in pairs] + [(8.0, "dome flat")] * plan.dome_flats:
         level = DOME_RATE * time * (1 + 0.001 * random.standard_normal())
         clock.expose("DOMEFLAT", what, time, filter=name, level=level)
@@ -170,8 +206,17 @@ def _twilight(clock: _Clock, plan: Plan, name: str, random: np.random.Generator)
     for index in range(plan.twilight_flats):
         level = TWILIGHT_LEVELS[index % len(TWILIGHT_LEVELS)]
         offset = tuple(float(value) for value in random.uniform(-80, 80, 2))
-        clock.expose("TWILIGHT", "twilight sky", 2.0 + index, filter=name, level=level, offset=offset,
-                     pointing_error=_pointing_error(random), fwhm=_seeing(random))  # fmt: skip
+        clock.expose("TWILIGHT", "twilight sky", 2.0 + index, filter=name, level=level,
+                     centre=(plan.ra, plan.dec), offset=offset, pointing_error=_pointing_error(plan, random),
+                     fwhm=_seeing(random))  # fmt: skip
+
+
+def _standards(clock: _Clock, plan: Plan, name: str, random: np.random.Generator) -> None:
+    for index in range(plan.standards):
+        offset = (DITHER_ARCSEC * (index % 3), DITHER_ARCSEC * (index // 3))
+        clock.expose("SCIENCE", STANDARD_FIELD, plan.standard_time, filter=name, offset=offset,
+                     centre=plan.fields[STANDARD_FIELD], pointing_error=_pointing_error(plan, random),
+                     fwhm=_seeing(random))  # fmt: skip
 
 
 def _science(clock: _Clock, plan: Plan, name: str, random: np.random.Generator) -> None:
@@ -179,14 +224,15 @@ def _science(clock: _Clock, plan: Plan, name: str, random: np.random.Generator) 
         angle = 2 * np.pi * index * 0.381966  # the golden angle: dithers on a spiral never fall on one line
         radius = DITHER_ARCSEC * np.sqrt(index / max(plan.science - 1, 1))
         offset = (float(radius * np.cos(angle)), float(radius * np.sin(angle)))
-        clock.expose("SCIENCE", "SIMFIELD-1", plan.exposure_time, filter=name, offset=offset,
-                     pointing_error=_pointing_error(random), fwhm=_seeing(random),
-                     trail=1 <= index <= plan.trails)  # fmt: skip
+        clock.expose("SCIENCE", SCIENCE_FIELD, plan.exposure_time, filter=name, offset=offset,
+                     centre=plan.fields[SCIENCE_FIELD], pointing_error=_pointing_error(plan, random),
+                     fwhm=_seeing(random), trail=1 <= index <= plan.trails)  # fmt: skip
 
 
-def _pointing_error(random: np.random.Generator) -> tuple[float, float]:
-    east, north = random.normal(0.0, 4.0, 2)
-    return float(east), float(north)
+def _pointing_error(plan: Plan, random: np.random.Generator) -> tuple[float, float]:
+    angle = stream(plan.seed, "pointing", plan.date.toordinal()).uniform(0, 2 * np.pi)
+    east, north = random.normal(0.0, POINTING_SCATTER if plan.pointing_error else 0.0, 2)
+    return float(east + plan.pointing_error * np.cos(angle)), float(north + plan.pointing_error * np.sin(angle))
 
 
 def _seeing(random: np.random.Generator) -> float:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
-
-from observatory.streams import stream
 
 Floats = NDArray[np.float64]
 
@@ -17,16 +15,19 @@ MOFFAT_BETA = 3.5  # wings of the seeing; Trujillo et al. 2001, MNRAS 328, 977 f
 ZEROPOINT = {"g": 24.7, "r": 24.8, "i": 24.5, "z": 23.8}  # magnitude of 1 electron/s: a 1-m telescope
 SKY_BRIGHTNESS = {"g": 21.9, "r": 20.9, "i": 19.9, "z": 18.9}  # mag/arcsec**2, a dark site
 EXTINCTION = {"g": 0.17, "r": 0.09, "i": 0.05, "z": 0.04}  # mag/airmass
+# What the camera's magnitudes have more than the standard ones, times g - r of the source.
+COLOUR_TERM = {"g": 0.06, "r": -0.04, "i": 0.03, "z": -0.05}
 COLOUR = {"g": 0.5, "r": 0.0, "i": -0.2, "z": -0.3}  # magnitude relative to r of the mean source
 STARS_PER_ARCMIN2 = 9.0
 GALAXIES_PER_ARCMIN2 = 5.0
+PROPER_MOTION = 12.0  # mas/yr on each axis, rms of the stars; galaxies have none
 OVERSAMPLING = 3
 FAINTEST_LIGHT = 0.05  # electron/pixel at which a source's picture ends
 
 
 @dataclass
 class Catalogue:
-    """Sources of the field; magnitudes in r with a colour index. Stars have ``radius`` 0."""
+    """Sources of a field at the time of the night; magnitudes in r with a colour index. Stars have ``radius`` 0."""
 
     ra: Floats
     dec: Floats
@@ -35,15 +36,25 @@ class Catalogue:
     radius: Floats  # half-light, arcsec
     axis_ratio: Floats
     angle: Floats  # degrees from the pixel x axis of a chip that is not turned
+    motion_ra: Floats  # mas/yr, with cos dec
+    motion_dec: Floats
 
     def magnitude_in(self, name: str) -> Floats:
-        """Return magnitudes in the filter `name`."""
+        """Return magnitudes in the standard band `name`."""
         return self.magnitude + COLOUR[name] * (1 + self.colour)
 
+    def seen_in(self, name: str) -> Floats:
+        """Return magnitudes in the camera's own filter `name`."""
+        return self.magnitude_in(name) + COLOUR_TERM[name] * (self.magnitude_in("g") - self.magnitude_in("r"))
 
-def make_catalogue(seed: int, ra: float, dec: float, width: float, height: float) -> Catalogue:
+    def __add__(self, other: Catalogue) -> Catalogue:
+        """Return the sources of both."""
+        return Catalogue(*(np.concatenate([getattr(self, item.name), getattr(other, item.name)])
+                           for item in fields(self)))  # fmt: skip
+
+
+def make_catalogue(random: np.random.Generator, ra: float, dec: float, width: float, height: float) -> Catalogue:
     """Make the sources of a field of `width` × `height` arcmin around (`ra`, `dec`)."""
-    random = stream(seed, "catalogue")
     stars, galaxies = (int(density * width * height) for density in (STARS_PER_ARCMIN2, GALAXIES_PER_ARCMIN2))
     showy = 4
     total = stars + galaxies + showy
@@ -58,15 +69,12 @@ def make_catalogue(seed: int, ra: float, dec: float, width: float, height: float
         ]
     )
     radius = np.concatenate([np.zeros(stars), random.uniform(0.6, 2.2, galaxies), random.uniform(5.0, 9.0, showy)])
-    return Catalogue(
-        ra=ra + east / np.cos(np.deg2rad(dec)),
-        dec=dec + north,
-        magnitude=magnitude,
-        colour=0.4 * random.standard_normal(total),
-        radius=radius,
-        axis_ratio=np.where(radius > 0, random.uniform(0.3, 1.0, total), 1.0),
-        angle=random.uniform(0, 180, total),
-    )
+    colour = 0.4 * random.standard_normal(total)
+    axis_ratio = np.where(radius > 0, random.uniform(0.3, 1.0, total), 1.0)
+    angle = random.uniform(0, 180, total)
+    motion = PROPER_MOTION * random.standard_normal((2, total)) * (radius == 0)
+    east /= np.cos(np.deg2rad(dec))
+    return Catalogue(ra + east, dec + north, magnitude, colour, radius, axis_ratio, angle, motion[0], motion[1])
 
 
 def _magnitudes(random: np.random.Generator, count: int, bright: float, faint: float, slope: float) -> Floats:

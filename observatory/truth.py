@@ -12,10 +12,12 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from observatory.camera import SATURATION, Chip
+from observatory.illumination import illumination_of_chip, illumination_truth
 from observatory.optics import PIXEL_SCALE
 from observatory.plan import Exposure, Plan, airmass_of
 from observatory.readout import ADC_MAXIMUM, sections
-from observatory.sky import EXTINCTION, ZEROPOINT, Catalogue
+from observatory.reference import describe_reference
+from observatory.sky import COLOUR_TERM, EXTINCTION, ZEROPOINT, Catalogue
 
 if TYPE_CHECKING:
     from observatory.night import Rendered
@@ -56,6 +58,8 @@ def write_catalogue(path: Path, catalogue: Catalogue, filters: tuple[str, ...]) 
             "IS_STAR": catalogue.radius == 0,
             "RADIUS": catalogue.radius,
             "AXIS_RATIO": catalogue.axis_ratio,
+            "PMRA": catalogue.motion_ra,
+            "PMDEC": catalogue.motion_dec,
             **{f"MAG_{name}": catalogue.magnitude_in(name) for name in filters},
         }
     )
@@ -101,7 +105,13 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "pixel_scale": PIXEL_SCALE,
         "zeropoint": {name: ZEROPOINT[name] for name in plan.filters},
         "extinction": {name: EXTINCTION[name] for name in plan.filters},
+        "colour": "g-r",
+        "colour_term": {name: COLOUR_TERM[name] for name in plan.filters},
+        "illumination": illumination_truth(plan),
+        "rotation_error": plan.rotation_error,
+        "catalogue": describe_reference(),
         "field": {"ra": plan.ra, "dec": plan.dec},
+        "fields": {name: {"ra": ra, "dec": dec} for name, (ra, dec) in plan.fields.items()},
     }
 
 
@@ -117,10 +127,16 @@ def describe_chip(chip: Chip, plan: Plan) -> dict[str, Any]:
         "full_well": chip.full_well,
         "saturation": min(SATURATION, ADC_MAXIMUM),
         "response": chip.response,
+        "zeropoint": {name: _zeropoint_of_chip(chip, plan, name) for name in plan.filters},
         "hot_pixels": int(chip.hot.sum()),
         "cold_pixels": int(chip.cold.sum()),
         "prescan": plan.prescan,
     }
+
+
+def _zeropoint_of_chip(chip: Chip, plan: Plan, name: str) -> float:
+    """Return what a star's magnitude is found to be at 1 electron/s, in the mean over the chip."""
+    return float(ZEROPOINT[name] + 2.5 * np.log10(chip.response) - illumination_of_chip(plan, chip.place).mean())
 
 
 def describe_frame(name: str, chip: Chip, exposure: Exposure, rendered: Rendered) -> dict[str, Any]:
@@ -129,6 +145,7 @@ def describe_frame(name: str, chip: Chip, exposure: Exposure, rendered: Rendered
         "file": f"{name}.fits",
         "chip": chip.name,
         "type": exposure.type,
+        "object": exposure.object,
         "filter": exposure.filter,
         "date_obs": exposure.start.isoformat(),
         "exposure_time": exposure.exposure_time,
@@ -144,7 +161,7 @@ def describe_frame(name: str, chip: Chip, exposure: Exposure, rendered: Rendered
             "dec": dec,
             "pointing_error": exposure.pointing_error,
             "fwhm": exposure.fwhm,
-            "airmass": airmass_of(ra, dec, exposure.middle),
+            "airmass": airmass_of(*exposure.centre, exposure.middle),
             "sources": 0 if rendered.sources is None else len(rendered.sources.row),
         }
     return note

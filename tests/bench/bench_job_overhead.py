@@ -22,7 +22,7 @@ RUNS = 20
 def main() -> None:
     """Submit runs one after the other to an idle unit, then many jobs at once; read the times from the database."""
     with tempfile.TemporaryDirectory() as directory:
-        night = observe(Path(directory) / "night", "--chips", "4", "--size", "128x128")
+        night = observe(Path(directory) / "night", "--chips", "4", "--size", "128x128", "--filters", "r")
         installation = Installation(Path(directory) / "home")
         installation.start()
         try:

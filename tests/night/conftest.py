@@ -13,7 +13,8 @@ from tests.night.installation import Installation, observe
 @pytest.fixture(scope="session")
 def small_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Raw files of two chips of 256 × 256 pixels."""
-    return observe(tmp_path_factory.mktemp("night") / "simulated", "--chips", "2", "--size", "256x256")
+    return observe(tmp_path_factory.mktemp("night") / "simulated", "--chips", "2", "--size", "256x256",
+                   "--filters", "r", "--science", "5", "--standards", "0")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

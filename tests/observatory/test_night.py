@@ -142,7 +142,7 @@ def test_command_line_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFix
     options = "--chips 1 --size 64x64 --biases 1 --darks 0 --science 1 --dome-flats 1 --twilight-flats 0"
     code = main([str(tmp_path / "n"), *options.split(), "--overscan", "0", "--prescan", "0"])
     assert code == 0
-    assert "13 raw files" in capsys.readouterr().out
+    assert "15 raw files" in capsys.readouterr().out
     header = fits.getheader(next((tmp_path / "n").glob("*.fits")))
     assert "BIASSEC" not in header
     assert header["NAXIS1"] == 64

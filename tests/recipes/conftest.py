@@ -17,7 +17,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Observed:
     """One chip of 512 × 640 pixels: seven biases and three science exposures, the second with a satellite."""
     folder = tmp_path_factory.mktemp("observed")
     observe(folder, Plan(chips=1, columns=512, rows=640, seed=11, darks=0, dome_flats=0, transfer_times=(),
-                         twilight_flats=0, science=3))  # fmt: skip
+                         twilight_flats=0, science=3, rotation_error=0.0))  # fmt: skip
     return Observed(folder)
 
 

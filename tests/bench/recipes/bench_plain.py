@@ -83,7 +83,8 @@ class Bench:
 def main() -> None:
     """Observe once, run all, print the table."""
     if not (NIGHT / "truth").exists():
-        command = [sys.executable, "-m", "observatory", str(NIGHT), "--chips", "1", "--size", SIZE]
+        command = [sys.executable, "-m", "observatory", str(NIGHT), "--chips", "1", "--size", SIZE, "--filters", "r",
+                   "--biases", "7", "--dome-flats", "6", "--twilight-flats", "6", "--standards", "0"]  # fmt: skip
         subprocess.run(command, check=True, cwd=TREE, stdout=subprocess.DEVNULL)
     bench = load()
     raw, made = bench.raw, bench.made
