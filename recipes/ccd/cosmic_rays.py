@@ -1,22 +1,26 @@
-"""Cosmic rays by their sharp edges: LA Cosmic (van Dokkum 2001, PASP 113, 1420), as McCully's astroscrappy does it."""
+"""Cosmic rays by their sharp edges: LA Cosmic (van Dokkum 2001, PASP 113, 1420), looked for only where they can be."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes import threads
 from recipes.ccd.psf import PointSpread
 from recipes.frame import FloatArray, strip_bounds
-from recipes.progress import tracked
+from recipes.progress import report
 
 # Neighbours of a hit count from this fraction of the threshold on (van Dokkum 2001, section 3).
 NEIGHBOUR_FRACTION = 0.3
 ITERATIONS = 4
-MARGIN = 6  # pixels of mirrored sky around the frame: the filters of LA Cosmic, up to 7 × 7, have no edge then
-STRIP_ROWS, OVERLAP = 512, 48  # rows at a time, to bound memory; four iterations reach no farther than the overlap
+FILLED_ROUNDS = 3  # of bad pixels, inwards: the filters of good pixels see no farther
+STRIP_ROWS = 256  # rows that a thread takes at a time
 SHARPNESS_MARGIN = 1.3  # of our choice: stars differ by the place of their centre within a pixel, and by noise
 UNKNOWN_SHARPNESS = 3.5  # of a star with a FWHM of 3 pixels
-_EIGHT = np.ones((3, 3), dtype=bool)
+SAMPLE = 200_000  # pixels that tell levels of the frame
 
 
 def find_cosmic_rays(
@@ -59,80 +63,129 @@ def find_cosmic_rays(
     array of bool
         True where a cosmic ray is.
     """
-    smooth = filled(data, bad)
-    hits, cleaned = np.zeros(data.shape, dtype=bool), smooth.copy()
-    bounds = strip_bounds(data.shape[0], STRIP_ROWS)
-    for y0, y1 in tracked(bounds, "looking for cosmic rays", *progress):
-        # What is found depends on no more than OVERLAP rows around, so strips give what the whole frame would.
-        top, bottom = max(y0 - OVERLAP, 0), min(y1 + OVERLAP, data.shape[0])
-        found, without = _la_cosmic(
-            smooth[top:bottom], filled(variance[top:bottom], bad[top:bottom]), bad[top:bottom], laplacian_threshold,
-            contrast,
-        )  # fmt: skip
-        hits[y0:y1], cleaned[y0:y1] = found[y0 - top : y1 - top], without[y0 - top : y1 - top]
-    hits &= ~bad
-    y, x = np.nonzero(hits)
-    if not len(y):
+    found = la_cosmic(data, variance, bad, laplacian_threshold, contrast, progress)
+    hits = np.zeros(data.shape, dtype=bool)
+    if not len(found.y):
         return hits
-    from scipy import ndimage
-
-    group = ndimage.label(hits, structure=_EIGHT)[0][y, x]
+    y, x, group = found.y, found.x, found.group
     # What the noise would be without the hit: its own light is taken out of the variance.
-    excess = np.maximum(data[y, x] - cleaned[y, x], 0.0)
-    noise = np.sqrt(np.maximum(variance[y, x] - excess * _poisson_slope(data, variance, bad), 0.0) + 1e-12)
+    values, variances = data[y, x], variance[y, x]
+    excess = np.maximum(values - found.cleaned, 0.0)
+    noise = np.sqrt(np.maximum(variances - excess * _poisson_slope(data, variance, bad), 0.0) + 1e-12)
     highest = np.zeros(group.max() + 1)
     np.maximum.at(highest, group, excess / noise)
-    kept = (highest >= detection_threshold)[group] & _sharper_than_stars(smooth, sky, y, x, group, psf)
-    hits[y[~kept], x[~kept]] = False
+    sharp = _sharper_than_stars(values - sky[y, x], found.median - sky[y, x], group, psf)
+    kept = (highest >= detection_threshold)[group] & sharp
+    hits[y[kept], x[kept]] = True
     return hits
 
 
-def _la_cosmic(
-    data: FloatArray, variance: FloatArray, bad: NDArray[np.bool_], threshold: float, contrast: float
-) -> tuple[NDArray[np.bool_], FloatArray]:
-    """Return the hits and the image without them."""
-    import astroscrappy
+@dataclass(frozen=True)
+class Hits:
+    """Pixels that LA Cosmic takes for hits, in the order of rows and columns.
 
-    hits, cleaned = astroscrappy.detect_cosmics(
-        np.pad(data, MARGIN, mode="symmetric"),
-        inmask=np.pad(bad, MARGIN, mode="symmetric"),
-        invar=np.pad(variance, MARGIN, mode="symmetric"),
-        sigclip=threshold,
-        sigfrac=NEIGHBOUR_FRACTION,
-        objlim=contrast,
-        gain=1.0,
-        satlevel=np.inf,
-        niter=ITERATIONS,
-        sepmed=True,
-        cleantype="medmask",
-        fsmode="median",
-    )
-    inside = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    return np.asarray(hits, dtype=bool)[inside], np.asarray(cleaned)[inside]
+    ``cleaned`` is what the pixel holds without the hit, ``median`` that of the 5 × 5 pixels around it as they are
+    (bad ones filled), ``group`` the number of the touching hits that it belongs to.
+    """
+
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+    cleaned: FloatArray
+    median: FloatArray
+    group: NDArray[np.int64]
+
+
+def la_cosmic(
+    data: FloatArray,
+    variance: FloatArray,
+    bad: NDArray[np.bool_],
+    threshold: float,
+    contrast: float,
+    progress: tuple[float, float] = (0.0, 1.0),
+) -> Hits:
+    """Return what LA Cosmic finds, with all of its medians in full.
+
+    Parameters
+    ----------
+    data, variance : array
+        Science pixels and their variance.
+    bad : array of bool
+        Pixels that are known to be bad.
+    threshold : float
+        Laplacian to noise of a hit.
+    contrast : float
+        Least ratio of Laplacian to fine structure.
+    progress : tuple of float
+        Fractions of the job's progress at its beginning and end.
+
+    Returns
+    -------
+    Hits
+        None of them bad.
+    """
+    from recipes.ccd.kernels import cosmic_rays as kernels
+
+    margin = kernels.MARGIN
+    height, width = data.shape
+    clean = np.empty((height + 2 * margin, width + 2 * margin), np.float32)
+    spread = np.empty_like(clean)
+    state = np.full(clean.shape, kernels.BAD, np.uint8)
+    strips = strip_bounds(height, STRIP_ROWS)
+    threads.each(lambda rows: kernels.prepare(data, variance, bad, clean, spread, state, *rows), strips)
+    kernels.fill_bad(clean, spread, state, FILLED_ROUNDS)
+    level, level_variance = _levels(data, variance, bad)
+    limits = np.float32(threshold), np.float32(NEIGHBOUR_FRACTION * threshold), np.float32(contrast)
+    hits = [np.empty(0, np.int64)]
+    for turn in range(ITERATIONS):
+        report(progress[0] + (progress[1] - progress[0]) * turn / ITERATIONS, "looking for cosmic rays")
+        kernels.mirror(clean)
+        kernels.mirror(spread)
+        planes = clean, spread, state
+        found = threads.each(partial(_look, planes, limits, turn > 0), strips)
+        new, changed = kernels.clean_hits(clean, spread, state, np.unique(np.concatenate(found)), level, level_variance)
+        if not len(new):
+            break
+        hits.append(new)
+        kernels.mark_again(state, changed)
+    positions = np.sort(np.concatenate(hits))
+    y, x = positions // clean.shape[1], positions % clean.shape[1]
+    cleaned = clean[y, x]
+    clean[y, x] = data[y - margin, x - margin]
+    kernels.mirror(clean)
+    group = kernels.group_touching(positions, clean.shape[1])
+    return Hits(y - margin, x - margin, cleaned, kernels.medians_around(clean, positions), group)
+
+
+def _look(
+    planes: tuple[FloatArray, FloatArray, NDArray[np.uint8]],
+    limits: tuple[np.float32, np.float32, np.float32],
+    again: bool,
+    rows: tuple[int, int],
+) -> NDArray[np.int64]:
+    from recipes.ccd.kernels.cosmic_rays import MARGIN, find_hits
+
+    return np.asarray(find_hits(*planes, rows[0] + MARGIN, rows[1] + MARGIN, *limits, again))
+
+
+def _levels(data: FloatArray, variance: FloatArray, bad: NDArray[np.bool_]) -> tuple[np.float32, np.float32]:
+    """Return the median of data and variance over a sample of the good pixels."""
+    step = max(1, data.size // SAMPLE)
+    good = ~bad.ravel()[::step]
+    values, variances = data.ravel()[::step][good], variance.ravel()[::step][good]
+    if not values.size:
+        return np.float32(0), np.float32(0)
+    return np.float32(np.median(values)), np.float32(np.median(variances))
 
 
 def _sharper_than_stars(
-    data: FloatArray,
-    sky: FloatArray,
-    y: NDArray[np.intp],
-    x: NDArray[np.intp],
-    group: NDArray[np.int32],
-    psf: PointSpread | None,
+    peak: FloatArray, median: FloatArray, group: NDArray[np.int64], psf: PointSpread | None
 ) -> NDArray[np.bool_]:
     """Return which hits belong to a group whose peak stands higher above its 5 × 5 median than a star's does.
 
     LA Cosmic grows hits into all that is bright beside them, so a hit (or a bad pixel) near the core of a bright star
     takes the whole core with it. Of such a group only the pixels that are sharp themselves are kept.
     """
-    height, width = data.shape
-    level = sky[y, x]
-    around = [
-        data[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
-        for dy in range(-2, 3)
-        for dx in range(-2, 3)
-    ]
-    peak = data[y, x] - level
-    sharp = peak > SHARPNESS_MARGIN * _star_sharpness(psf) * (np.median(np.stack(around), axis=0) - level)
+    sharp = peak > SHARPNESS_MARGIN * _star_sharpness(psf) * median
     order = np.lexsort((-peak, group))
     first = order[np.r_[True, np.diff(group[order]) > 0]]  # the brightest pixel of each group
     group_is_sharp = np.zeros(group.max() + 1, dtype=bool)
@@ -174,7 +227,7 @@ def filled(data: FloatArray, bad: NDArray[np.bool_], rounds: int = 3) -> FloatAr
 
 def _poisson_slope(data: FloatArray, variance: FloatArray, bad: NDArray[np.bool_]) -> float:
     """Return by how much the variance grows with the signal (1 in electrons), from bright and dim pixels."""
-    step = max(1, data.size // 200_000)
+    step = max(1, data.size // SAMPLE)
     good = ~bad.ravel()[::step]
     values, variances = data.ravel()[::step][good], variance.ravel()[::step][good]
     if values.size < 100:

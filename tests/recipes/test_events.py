@@ -107,7 +107,8 @@ def test_hits_are_found_to_the_very_edge_and_beside_bad_pixels() -> None:
                             sky=np.full(SHAPE, sky, np.float32))  # fmt: skip
     assert all(hits[place] for place in hit)
     assert not hits[100, 100]  # it is known to be bad: that is not a cosmic ray's doing
-    assert hits.sum() <= len(hit) + 2
+    # Some 50 neighbours of hits count from 0.3 × 4.5 sigma on, which 7 % of all pixels reach: 3.5 +- 1.8.
+    assert hits.sum() <= len(hit) + 9
 
 
 def test_the_width_of_stars_is_measured() -> None:
