@@ -1,0 +1,340 @@
+"""Kernels of regridding: interpolating a tile of a frame at the places that a coarse mesh gives.
+
+Lanczos windowed sinc: Duchon 1979, J. Appl. Meteor. 18, 1016.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.ccd.kernels.compiled import compiled, inlined, warm_up
+from recipes.ccd.kernels.lanczos_filling import BRIDGED, GOOD, PAD, WIDE, Tile, tile_of
+from recipes.masks import INTERPOLATED, NO_DATA
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Whole = np.uintp
+
+PHASES = 4096  # places within a pixel for which weights are kept: 1.2e-4 pixel at most from the one wanted
+
+# A masked pixel counts where its bilinear weight is more than this: a bridged one errs by about its noise, and the
+# kernel's own lobes, which reach farther, weigh more.
+_LEAST_BRIDGED = 0.05
+_LEAST_WIDE = 1e-3
+
+
+class Mesh(NamedTuple):
+    """Where a tile lies for each pixel of the grid.
+
+    ``nodes`` are x, y (in pixels of the tile) and area ratio at every ``step`` pixels of the grid, the first at
+    (``first_y``, ``first_x``) in pixels of the planes that are made, with one more node on every side than is between;
+    ``limits`` the least and largest x, and y, at which the frame has data.
+    """
+
+    nodes: Doubles
+    step: int
+    first_y: int
+    first_x: int
+    limits: tuple[float, float, float, float]
+
+
+class Kernel(NamedTuple):
+    """How to interpolate: taps in each direction, their weights by phase, places to each pixel, and factors.
+
+    A pixel is the mean of ``samples``² places in it, times ``factor`` and the area ratio, its variance as well times
+    ``noise_factor``.
+    """
+
+    taps: int
+    table: Floats
+    samples: int
+    factor: float
+    noise_factor: float
+
+
+class Planes(NamedTuple):
+    """What is made."""
+
+    data: Floats
+    variance: Floats
+    mask: NDArray[np.uint16]
+
+
+class Run(NamedTuple):
+    """Places of pixels of one row that lie side by side, and what is found for them."""
+
+    x: Doubles
+    y: Doubles
+    value: Floats
+    noise: Floats
+
+
+def weights_of(method: str) -> tuple[int, Floats]:
+    """Return the number of taps in each direction (4, 6 or 8; 2 for NEAREST) and their weights at each phase.
+
+    The taps begin ``taps / 2 - 1`` pixels before the pixel in which the position lies; weights add up to one.
+    """
+    half = {"NEAREST": 1, "BILINEAR": 2, "LANCZOS2": 2, "LANCZOS3": 3, "LANCZOS4": 4}[method]
+    phase = np.arange(PHASES + 1)[:, np.newaxis] / PHASES
+    distance = np.arange(1 - half, half + 1)[np.newaxis] - phase
+    if method == "NEAREST":
+        weights = np.where((distance > -0.5) & (distance <= 0.5), 1.0, 0.0)
+    elif method == "BILINEAR":
+        weights = np.maximum(1 - np.abs(distance), 0)
+    else:
+        weights = np.where(np.abs(distance) < half, np.sinc(distance) * np.sinc(distance / half), 0)
+        weights[np.abs(weights) < 1e-15] = 0
+    table = np.zeros((PHASES + 1, 8), np.float32)
+    table[:, : 2 * half] = weights / weights.sum(axis=1, keepdims=True)
+    return 2 * half, table
+
+
+@compiled
+def resample(tile: Tile, mesh: Mesh, kernel: Kernel, made: Planes) -> None:
+    """Interpolate a tile for all pixels of the planes that are made."""
+    rows, columns = made.data.shape
+    step, samples, count = mesh.step, kernel.samples, mesh.nodes.shape[2]
+    along = np.empty((3, count))
+    lost = np.empty(columns, np.uint8)
+    run = Run(np.empty(step), np.empty(step), np.empty(step, np.float32), np.empty(step, np.float32))
+    share = kernel.factor / (samples * samples)
+    noise_share = share * kernel.factor * kernel.noise_factor
+    for row in range(rows):
+        made.data[row, :], made.variance[row, :], made.mask[row, :], lost[:] = 0, 0, 0, 0
+        cell_y = (row - mesh.first_y) // step
+        for sub_y in range(samples):
+            up = (row + (sub_y + 0.5) / samples - 0.5 - mesh.first_y - cell_y * step) / step
+            _blend(mesh.nodes, cell_y, up, along)
+            for cell in range(1, count - 2):
+                origin = mesh.first_x + cell * step
+                start, end = max(origin, 0), min(origin + step, columns)
+                if start >= end:
+                    continue
+                window = slice(start, end)
+                bits, gone = made.mask[row, window], lost[window]
+                data, variance = made.data[row, window], made.variance[row, window]
+                area, slope = along[2, cell], along[2, cell + 1] - along[2, cell]
+                for sub_x in range(samples):
+                    place = (start - origin + (sub_x + 0.5) / samples - 0.5) / step
+                    inside = _find_places(along, cell, place, 1.0 / step, mesh.limits, end - start, run)
+                    if inside and kernel.taps != 2 and not _any_touched(tile.touched, run, end - start):
+                        _clean(tile, kernel, end - start, run)
+                    else:
+                        _with_care(tile, kernel, mesh.limits, end - start, run, bits, gone)
+                    for index in range(end - start):
+                        ratio = area + (place + index / step) * slope
+                        data[index] += np.float32(share * ratio) * run.value[index]
+                        variance[index] += np.float32(noise_share * ratio * ratio) * run.noise[index]
+        for column in range(columns):
+            if lost[column]:
+                made.data[row, column], made.variance[row, column] = 0, 0
+                made.mask[row, column] = (made.mask[row, column] & ~np.uint16(INTERPOLATED)) | np.uint16(NO_DATA)
+
+
+@compiled
+def _blend(nodes: Doubles, cell: int, t: float, along: Doubles) -> None:
+    """Interpolate the nodes across the rows of a cell: cubic for x and y, straight for the area ratio."""
+    w0, w1 = -t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2
+    w2, w3 = -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6
+    for index in range(nodes.shape[2]):
+        for plane in range(2):
+            along[plane, index] = (
+                w0 * nodes[plane, cell - 1, index] + w1 * nodes[plane, cell, index]
+                + w2 * nodes[plane, cell + 1, index] + w3 * nodes[plane, cell + 2, index]
+            )  # fmt: skip
+        along[2, index] = (1 - t) * nodes[2, cell, index] + t * nodes[2, cell + 1, index]
+
+
+@inlined
+def _cubic(values: Doubles, cell: int) -> tuple[float, float, float, float]:
+    """Return the coefficients of the cubic through four nodes, in units of the cell."""
+    before, start, end, after = values[cell - 1], values[cell], values[cell + 1], values[cell + 2]
+    second = (before + end) / 2 - start
+    third = (after - before + 3 * (start - end)) / 6
+    return start, end - start - second - third, second, third
+
+
+@compiled
+def _find_places(
+    along: Doubles, cell: int, place: float, step: float, limits: tuple[float, float, float, float], number: int,
+    run: Run,
+) -> bool:  # fmt: skip
+    """Find x and y of pixels of a cell, the first at `place` in it; return whether all are on the frame."""
+    a0, a1, a2, a3 = _cubic(along[0], cell)
+    b0, b1, b2, b3 = _cubic(along[1], cell)
+    least_x, least_y = max(limits[0], 0.0), max(limits[2], 0.0)
+    outside = 0
+    for index in range(number):
+        t = place + index * step
+        x = a0 + t * (a1 + t * (a2 + t * a3))
+        y = b0 + t * (b1 + t * (b2 + t * b3))
+        run.x[index], run.y[index] = x, y
+        outside += not ((x >= least_x) & (x <= limits[1]) & (y >= least_y) & (y <= limits[3]))  # so is NaN
+    return outside == 0
+
+
+@compiled
+def _any_touched(touched: NDArray[np.uint8], run: Run, number: int) -> bool:
+    flat, width = touched.reshape(-1), Whole(touched.shape[1])
+    found = np.uint8(0)
+    for index in range(number):
+        found |= flat[Whole(int(run.y[index])) * width + Whole(int(run.x[index]))]
+    return bool(found != 0)
+
+
+@compiled
+def _clean(tile: Tile, kernel: Kernel, number: int, run: Run) -> None:
+    """Interpolate where nothing is masked and all is on the frame."""
+    image, stride = tile.filled.reshape(-1), Whole(tile.filled.shape[1])
+    noises, wide = tile.variance.reshape(-1), Whole(tile.variance.shape[1])
+    table, taps = kernel.table.reshape(-1), kernel.taps
+    corner = Whole(PAD + 1 - taps // 2)
+    one, eight = Whole(1), Whole(8)
+    for index in range(number):
+        ix, iy = int(run.x[index]), int(run.y[index])
+        fx, fy = run.x[index] - ix, run.y[index] - iy
+        tx, ty = Whole(int(fx * PHASES + 0.5)) * eight, Whole(int(fy * PHASES + 0.5)) * eight
+        at = (Whole(iy) + corner) * stride + Whole(ix) + corner
+        if taps == 6:
+            run.value[index] = _taps6(image, at, stride, table, tx, ty)
+        elif taps == 4:
+            run.value[index] = _taps4(image, at, stride, table, tx, ty)
+        else:
+            run.value[index] = _taps8(image, at, stride, table, tx, ty)
+        at = Whole(iy) * wide + Whole(ix)
+        right, up = np.float32(fx), np.float32(fy)
+        low = noises[at] + right * (noises[at + one] - noises[at])
+        high = noises[at + wide] + right * (noises[at + wide + one] - noises[at + wide])
+        run.noise[index] = low + up * (high - low)
+
+
+@compiled
+def _with_care(
+    tile: Tile, kernel: Kernel, limits: tuple[float, float, float, float], number: int, run: Run,
+    bits: NDArray[np.uint16], lost: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Interpolate where something is masked or off the frame, which is told in `bits` and `lost`."""
+    image, stride = tile.filled.reshape(-1), Whole(tile.filled.shape[1])
+    table, taps = kernel.table.reshape(-1), kernel.taps
+    corner, eight = Whole(PAD + 1 - taps // 2), Whole(8)
+    for index in range(number):
+        x, y = run.x[index], run.y[index]
+        run.value[index], run.noise[index] = 0, 0
+        if not ((x >= limits[0]) & (x <= limits[1]) & (y >= limits[2]) & (y <= limits[3])):
+            lost[index] = 1
+            continue
+        x, y = max(x, 0.0), max(y, 0.0)
+        if taps == 2:
+            x, y = np.floor(x + 0.5), np.floor(y + 0.5)
+        ix, iy = int(x), int(y)
+        fx, fy = x - ix, y - iy
+        causes, is_wide, plain, noise = _near_masked(tile, iy, ix, fy, fx)
+        bits[index] |= causes
+        run.noise[index] = np.float32(noise)
+        tx, ty = Whole(int(fx * PHASES + 0.5)) * eight, Whole(int(fy * PHASES + 0.5)) * eight
+        at = (Whole(iy) + corner) * stride + Whole(ix) + corner
+        if is_wide:
+            run.value[index] = np.float32(plain)
+            lost[index] |= (causes & np.uint16(NO_DATA)) != 0
+        elif taps == 2:
+            run.value[index] = image[at]
+        elif taps == 6:
+            run.value[index] = _taps6(image, at, stride, table, tx, ty)
+        elif taps == 4:
+            run.value[index] = _taps4(image, at, stride, table, tx, ty)
+        else:
+            run.value[index] = _taps8(image, at, stride, table, tx, ty)
+
+
+@compiled
+def _near_masked(tile: Tile, y: int, x: int, fy: float, fx: float) -> tuple[np.uint16, bool, float, float]:
+    """Return (bits, whether a wide gap matters, the frame's own value, the variance) of a place near masked pixels.
+
+    What falls into a wide gap that has no data is NO_DATA without INTERPOLATED. The variance is that of the good
+    neighbours, where there are any.
+    """
+    height, width = tile.raw.shape
+    bridged, wide = np.uint16(0), np.uint16(0)
+    value, weights, good, good_weights, rest, rest_weights = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for dy in range(2):
+        for dx in range(2):
+            v, u = min(y + dy, height - 1), min(x + dx, width - 1)
+            weight = (fy if dy else 1.0 - fy) * (fx if dx else 1.0 - fx)
+            bits, kind, noise = tile.mask[v, u], tile.state[v, u], tile.variance[v, u]
+            if kind == WIDE and weight > _LEAST_WIDE:
+                wide |= bits
+            elif bits and weight > _LEAST_BRIDGED:
+                bridged |= bits | np.uint16(INTERPOLATED if kind == BRIDGED else 0)
+            if weight > _LEAST_WIDE and np.isfinite(tile.raw[v, u]):
+                value += weight * tile.raw[v, u]
+                weights += weight
+            if noise > 0 and np.isfinite(noise):
+                rest += max(weight, 1e-9) * noise
+                rest_weights += max(weight, 1e-9)
+                if kind == GOOD:
+                    good += weight * noise
+                    good_weights += weight
+    if wide & np.uint16(NO_DATA):
+        bridged &= ~np.uint16(INTERPOLATED)
+    if good_weights > _LEAST_BRIDGED:
+        rest, rest_weights = good, good_weights
+    plain = value / weights if weights > 0 else 0.0
+    return bridged | wide, bool(wide != 0), plain, rest / rest_weights if rest_weights > 0 else 0.0
+
+
+@inlined
+def _taps4(image: Floats, at: Whole, stride: Whole, table: Floats, tx: Whole, ty: Whole) -> np.float32:
+    one, two, three = Whole(1), Whole(2), Whole(3)
+    x0, x1, x2, x3 = table[tx], table[tx + one], table[tx + two], table[tx + three]
+    total = np.float32(0)
+    for row in range(4):
+        i = at + Whole(row) * stride
+        along = x0 * image[i] + x1 * image[i + one] + x2 * image[i + two] + x3 * image[i + three]
+        total += table[ty + Whole(row)] * along
+    return total
+
+
+@inlined
+def _taps6(image: Floats, at: Whole, stride: Whole, table: Floats, tx: Whole, ty: Whole) -> np.float32:
+    one, two, three, four, five = Whole(1), Whole(2), Whole(3), Whole(4), Whole(5)
+    x0, x1, x2, x3 = table[tx], table[tx + one], table[tx + two], table[tx + three]
+    x4, x5 = table[tx + four], table[tx + five]
+    total = np.float32(0)
+    for row in range(6):
+        i = at + Whole(row) * stride
+        along = x0 * image[i] + x1 * image[i + one] + x2 * image[i + two] + x3 * image[i + three]
+        total += table[ty + Whole(row)] * (along + x4 * image[i + four] + x5 * image[i + five])
+    return total
+
+
+@inlined
+def _taps8(image: Floats, at: Whole, stride: Whole, table: Floats, tx: Whole, ty: Whole) -> np.float32:
+    one, two, three, four = Whole(1), Whole(2), Whole(3), Whole(4)
+    x0, x1, x2, x3 = table[tx], table[tx + one], table[tx + two], table[tx + three]
+    x4, x5, x6, x7 = table[tx + four], table[tx + four + one], table[tx + four + two], table[tx + four + three]
+    total = np.float32(0)
+    for row in range(8):
+        i = at + Whole(row) * stride
+        j = i + four
+        along = x0 * image[i] + x1 * image[i + one] + x2 * image[i + two] + x3 * image[i + three]
+        along += x4 * image[j] + x5 * image[j + one] + x6 * image[j + two] + x7 * image[j + three]
+        total += table[ty + Whole(row)] * along
+    return total
+
+
+@warm_up
+def _on_a_few_pixels() -> None:
+    mask = np.zeros((8, 8), np.uint16)
+    mask[3, 3] = 1
+    tile = tile_of(np.ones((8, 8), np.float32), np.ones((8, 8), np.float32), mask)
+    places = np.arange(-8.0, 24.0, 8)
+    nodes = np.stack([np.broadcast_to(places, (4, 4)), np.broadcast_to(places[:, None], (4, 4)), np.ones((4, 4))])
+    taps, table = weights_of("LANCZOS3")
+    window = slice(0, 8), slice(0, 8)
+    made = Planes(np.zeros((9, 9), np.float32)[window], np.zeros((9, 9), np.float32)[window],
+                  np.zeros((9, 9), np.uint16)[window])  # fmt: skip
+    mesh = Mesh(np.ascontiguousarray(nodes), 8, -8, -8, (0.0, 7.0, 0.0, 7.0))
+    resample(tile, mesh, Kernel(taps, table, 1, 1.0, 1.0), made)

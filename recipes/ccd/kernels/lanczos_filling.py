@@ -1,0 +1,203 @@
+"""Kernels that fill what is masked in a tile, before it is interpolated."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.ccd.kernels.compiled import compiled, warm_up
+from recipes.masks import FRINGE_UNTRUSTED, INTERPOLATED, NO_DATA, SATURATED
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Places = NDArray[np.int64]
+
+PAD = 4  # pixels around a tile that the widest kernel may ask for
+# Pixels of the frame around those that a tile is centred on: the kernel's reach, three rounds of filling inwards, and
+# the reach of one filled across.
+MARGIN = 12
+GOOD, BRIDGED, WIDE = 0, 1, 2
+
+# What these bits mark are numbers that may be used, though with less trust.
+_SOFT = INTERPOLATED | FRINGE_UNTRUSTED
+_WIDEST_GAP = 3  # masked pixels in a line that are bridged
+_ROUNDS = 3
+_NEVER = 255
+_DIRECTIONS = np.array([[0, 1], [1, 0], [1, 1], [1, -1]])
+
+
+class Tile(NamedTuple):
+    """Copies of a part of a frame.
+
+    ``filled`` is padded by PAD on each side; ``variance`` has one more row and column than ``raw``, copies of the last
+    ones. ``state`` is good, bridged or wide; ``touched`` the largest of it over a pixel and its right and upper
+    neighbours.
+    """
+
+    filled: Floats
+    raw: Floats
+    variance: Floats
+    mask: NDArray[np.uint16]
+    touched: Bytes
+    state: Bytes
+
+
+def tile_of(data: Floats, variance: Floats, mask: NDArray[np.uint16]) -> Tile:
+    """Return copies of a part of a frame, filled and ready to be interpolated."""
+    height, width = data.shape
+    noise = np.empty((height + 1, width + 1), np.float32)
+    noise[:-1, :-1] = variance
+    tile = Tile(
+        np.empty((height + 2 * PAD, width + 2 * PAD), np.float32),
+        np.array(data, np.float32, order="C"),
+        noise,
+        np.array(mask, np.uint16, order="C"),
+        np.zeros((height, width), np.uint8),
+        np.zeros((height, width), np.uint8),
+    )
+    prepare(tile)
+    return tile
+
+
+@compiled
+def prepare(tile: Tile) -> None:
+    """Fill a tile and note where that matters; what is no number, or has no variance, gets the bit NO_DATA."""
+    raw, mask, filled, variance = tile.raw, tile.mask, tile.filled, tile.variance
+    height, width = raw.shape
+    variance[height, :] = variance[height - 1, :]
+    variance[:, width] = variance[:, width - 1]
+    filled[PAD : height + PAD, PAD : width + PAD] = raw
+    marked = 0
+    for y in range(height):
+        unusual = 0
+        for x in range(width):
+            noise = variance[y, x]
+            is_number = (raw[y, x] - raw[y, x] == 0) & (noise > 0) & (noise < np.inf)
+            unusual += (mask[y, x] != 0) | (not is_number)
+        if unusual:
+            marked += unusual
+            _classify_row(tile, y)
+    if marked:
+        _fill(tile)
+        _touch(tile)
+    for y in range(height):
+        for x in range(PAD):
+            filled[y + PAD, x] = filled[y + PAD, PAD]
+            filled[y + PAD, width + PAD + x] = filled[y + PAD, width + PAD - 1]
+    for y in range(PAD):
+        filled[y] = filled[PAD]
+        filled[height + PAD + y] = filled[height + PAD - 1]
+
+
+@compiled
+def _classify_row(tile: Tile, y: int) -> None:
+    for x in range(tile.raw.shape[1]):
+        noise = tile.variance[y, x]
+        if not np.isfinite(tile.raw[y, x]) or not (noise > 0 and np.isfinite(noise)):
+            tile.mask[y, x] |= NO_DATA
+        if tile.mask[y, x] & ~np.uint16(_SOFT):
+            tile.state[y, x] = WIDE
+
+
+@compiled
+def _touch(tile: Tile) -> None:
+    state, mask = tile.state, tile.mask
+    height, width = state.shape
+    for y in range(height):
+        up = min(y + 1, height - 1)
+        for x in range(width):
+            right = min(x + 1, width - 1)
+            worst = max(state[y, x], state[y, right], state[up, x], state[up, right])
+            if worst == GOOD and (mask[y, x] | mask[y, right] | mask[up, x] | mask[up, right]):
+                worst = BRIDGED
+            tile.touched[y, x] = worst
+
+
+@compiled
+def _fill(tile: Tile) -> None:
+    """Bridge narrow gaps, continue the rest inwards from its border; what is deeper keeps its value, or zero."""
+    ys, xs = np.nonzero(tile.state)
+    values = np.empty(len(ys), np.float32)
+    for index in range(len(ys)):
+        y, x = ys[index], xs[index]
+        values[index] = np.nan if tile.mask[y, x] & np.uint16(SATURATED) else _bridged(tile.raw, tile.state, y, x)
+    since = np.zeros(tile.state.shape, np.uint8)
+    for index in range(len(ys)):
+        y, x = ys[index], xs[index]
+        if np.isfinite(values[index]):
+            tile.state[y, x] = BRIDGED
+            tile.filled[y + PAD, x + PAD] = values[index]
+        else:
+            since[y, x] = _NEVER
+    _continue_inwards(tile.filled, since, ys, xs)
+    for index in range(len(ys)):
+        y, x = ys[index], xs[index]
+        if since[y, x] == _NEVER and not np.isfinite(tile.raw[y, x]):
+            tile.filled[y + PAD, x + PAD] = 0
+
+
+@compiled
+def _continue_inwards(filled: Floats, since: Bytes, ys: Places, xs: Places) -> None:
+    """Fill from the border of each gap, a ring a round, with the mean of the neighbours that are known already."""
+    height, width = since.shape
+    for around in range(1, _ROUNDS + 1):
+        for index in range(len(ys)):
+            y, x = ys[index], xs[index]
+            if since[y, x] != _NEVER:
+                continue
+            total, number = np.float32(0), 0
+            for v in range(max(y - 1, 0), min(y + 2, height)):
+                for u in range(max(x - 1, 0), min(x + 2, width)):
+                    if since[v, u] < around:
+                        total += filled[v + PAD, u + PAD]
+                        number += 1
+            if number:
+                since[y, x] = around
+                filled[y + PAD, x + PAD] = total / np.float32(number)
+
+
+@compiled
+def _bridged(raw: Floats, state: Bytes, y: int, x: int) -> float:
+    """Return the value of a masked pixel from good ones on both sides, where the gap is narrowest; else NaN."""
+    best, total, number = 1e9, 0.0, 0
+    for direction in range(4):
+        dy, dx = _DIRECTIONS[direction, 0], _DIRECTIONS[direction, 1]
+        before, after = 0, 0
+        for step in range(_WIDEST_GAP, 0, -1):
+            if _is_good(state, y - step * dy, x - step * dx):
+                before = step
+            if _is_good(state, y + step * dy, x + step * dx):
+                after = step
+        if not before or not after or before + after > _WIDEST_GAP + 1:
+            continue
+        gap = (before + after) * np.sqrt(float(dy * dy + dx * dx))
+        if gap < best - 1e-6:
+            best, total, number = gap, 0.0, 0
+        if gap < best + 1e-6:
+            total += _across(raw, state, y, x, dy, dx, before, after)
+            number += 1
+    return total / number if number else np.nan
+
+
+@compiled
+def _across(raw: Floats, state: Bytes, y: int, x: int, dy: int, dx: int, before: int, after: int) -> float:
+    """Return the value on the line between two good pixels; on the cubic where each has a good one behind it."""
+    low, high = float(raw[y - before * dy, x - before * dx]), float(raw[y + after * dy, x + after * dx])
+    if before + after == 2 and _is_good(state, y - 2 * dy, x - 2 * dx) and _is_good(state, y + 2 * dy, x + 2 * dx):
+        return (4.0 * (low + high) - float(raw[y - 2 * dy, x - 2 * dx]) - float(raw[y + 2 * dy, x + 2 * dx])) / 6.0
+    return (after * low + before * high) / (before + after)
+
+
+@compiled
+def _is_good(state: Bytes, y: int, x: int) -> bool:
+    inside = 0 <= y < state.shape[0] and 0 <= x < state.shape[1]
+    return inside and bool(state[y, x] == GOOD)
+
+
+@warm_up
+def _on_a_few_pixels() -> None:
+    mask = np.zeros((8, 8), np.uint16)
+    mask[3, 3], mask[6:, 6:] = 1, SATURATED
+    tile_of(np.ones((8, 8), np.float32), np.ones((8, 8), np.float32), mask)

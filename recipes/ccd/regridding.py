@@ -1,0 +1,218 @@
+r"""Regridding: a frame resampled onto the common grid of the sky, with its variance and its mask.
+
+Flux is conserved: a value is what falls onto a pixel of the grid, the interpolated pixel times the area of the grid's
+pixel in pixels of the frame there (so stars keep the flux that the frame has them with). Where the grid's pixels are
+the larger ones, each is the mean of several places in it.
+
+Variance. Resampling correlates neighbours and makes each pixel quieter: for weights :math:`w_i` its variance is
+:math:`\sum w_i^2 \sigma_i^2`, which varies with the phase between the pixels, in a moiré over the frame. What is
+written is that variance with :math:`\sum w_i^2` taken as its mean over the frame: the noise that empty sky shows from
+pixel to pixel. The sum over many pixels is noisier than it tells, by the number that goes with it,
+``noise_correlation``: the variance of a pixel divided by what it would be for independent pixels of the same noise in
+large apertures. ``variance / noise_correlation`` is that: it weighs frames against each other, whatever their phases.
+
+Masked pixels. Gaps up to three pixels wide are bridged, so that the kernel meets no outlier; others, saturated pixels
+always, are continued inwards from their border, so that no lobe of the kernel rings around them. A pixel of the grid
+that has a masked pixel among the four around its place carries its bits, and INTERPOLATED where it was bridged; within
+wide gaps the values are those of the frame, linearly interpolated, so that a saturated star still looks like one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes import threads
+from recipes.ccd.grid import Grid
+from recipes.ccd.pixel_places import PixelPlaces, find_places
+from recipes.errors import UsageError
+from recipes.frame import FloatArray, MaskArray
+from recipes.masks import NO_DATA
+
+if TYPE_CHECKING:
+    from recipes.ccd.kernels.lanczos import Kernel
+
+Method = Literal["NEAREST", "BILINEAR", "LANCZOS2", "LANCZOS3", "LANCZOS4"]
+
+# Side of the pieces in which a frame is resampled: its pixels and those of the grid stay in a core's own cache.
+TILE = 512
+_INSIDE = 1e-3  # pixel by which a place may lie beyond the outermost centres
+_SAMPLES_OF_NOISE = 4096
+_GOLDEN = (0.7548776662466927, 0.5698402909980532)  # steps that fill a square evenly (Roberts 2018, R2)
+
+
+@dataclass(frozen=True)
+class Regridded:
+    """A frame on the grid.
+
+    ``x0``, ``y0`` are the grid's pixel of the first one of the arrays, ``cards`` their coordinate system.
+    ``noise_correlation`` is the variance of a pixel over that of independent pixels which are as noisy in
+    large apertures (see above).
+    ``places_error`` is the largest error of the interpolated positions that was found [pixel of the frame].
+    """
+
+    data: FloatArray
+    variance: FloatArray
+    mask: MaskArray
+    x0: int
+    y0: int
+    cards: dict[str, Any]
+    noise_correlation: float = 1.0
+    places_error: float = 0.0
+
+
+def regrid(
+    data: FloatArray,
+    variance: FloatArray,
+    mask: MaskArray,
+    cards: Mapping[str, Any],
+    grid: Grid,
+    *,
+    method: Method = "LANCZOS3",
+    scale: float = 1.0,
+) -> Regridded:
+    """Resample a frame onto the grid.
+
+    Parameters
+    ----------
+    data : array
+        Pixels of the frame.
+    variance : array
+        Their variance [unit of `data`, squared]; what has none above zero counts as no data.
+    mask : array
+        Bits of :mod:`recipes.masks`.
+    cards : mapping
+        Coordinate system of the frame, with any distortion that astropy reads (TAN, TPV, SIP ...).
+    grid : Grid
+        The grid.
+    method : {"NEAREST", "BILINEAR", "LANCZOS2", "LANCZOS3", "LANCZOS4"}
+        Interpolation.
+    scale : float
+        What values are multiplied with, such as for a common zeropoint.
+
+    Returns
+    -------
+    Regridded
+        The box of the grid that the frame covers; outside the frame NO_DATA, with value and variance zero.
+
+    Raises
+    ------
+    UsageError
+        The frame has no coordinate system or one that cannot be inverted, lies far from the grid, or `scale` is not
+        above zero.
+    """
+    from recipes.ccd.kernels.lanczos import Kernel, weights_of
+
+    if not (math.isfinite(scale) and scale > 0):
+        raise UsageError(f"a frame cannot be scaled by {scale}", hint="look at its zeropoint")
+    if not data.shape == variance.shape == mask.shape:
+        raise UsageError("data, variance and mask of a frame do not have one shape")
+    shape = (data.shape[0], data.shape[1])
+    box = grid.box(cards, shape)
+    places = find_places(cards, shape, grid, box)
+    x0, y0, width, height = box
+    samples = _samples(places)
+    taps, table = weights_of(method)
+    noise_factor, area = _noise_factor(places, shape, box, taps, table, samples)
+    made = Regridded(np.empty((height, width), np.float32), np.empty((height, width), np.float32),
+                     np.empty((height, width), np.uint16), x0, y0, grid.cards(x0, y0), noise_factor * area,
+                     places.error)  # fmt: skip
+    kernel = Kernel(taps, table, samples, scale, noise_factor)
+    pieces = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]
+    threads.each(lambda corner: _resample_tile((data, variance, mask), places, kernel, made, *corner), pieces)
+    return made
+
+
+def _resample_tile(
+    source: tuple[FloatArray, FloatArray, MaskArray], places: PixelPlaces, kernel: Kernel, made: Regridded, y: int,
+    x: int,
+) -> None:  # fmt: skip
+    """Resample one piece of the grid, in place."""
+    from recipes.ccd.kernels.lanczos import Mesh, Planes, resample
+    from recipes.ccd.kernels.lanczos_filling import tile_of
+
+    rows, columns = min(TILE, made.data.shape[0] - y), min(TILE, made.data.shape[1] - x)
+    window = slice(y, y + rows), slice(x, x + columns)
+    height, width = source[0].shape
+    part = _nodes_around(places, y, x, rows, columns)
+    bounds = _needed(part, height, width)
+    if bounds is None:
+        made.data[window], made.variance[window], made.mask[window] = 0, 0, NO_DATA
+        return
+    y0, y1, x0, x1 = bounds
+    needed = slice(y0, y1), slice(x0, x1)
+    tile = tile_of(source[0][needed], source[1][needed], source[2][needed])
+    nodes = np.array(part, order="C")
+    nodes[0] -= x0
+    nodes[1] -= y0
+    limits = (-_INSIDE - x0, width - 1 + _INSIDE - x0, -_INSIDE - y0, height - 1 + _INSIDE - y0)
+    step = places.step
+    mesh = Mesh(nodes, step, (y // step - 1) * step - y, (x // step - 1) * step - x, limits)
+    resample(tile, mesh, kernel, Planes(made.data[window], made.variance[window], made.mask[window]))
+
+
+def _nodes_around(places: PixelPlaces, y: int, x: int, rows: int, columns: int) -> NDArray[np.float64]:
+    """Return the nodes of the cells that a piece of the box lies in, with one more on every side."""
+    step = places.step
+    return places.nodes[:, y // step : -(-(y + rows) // step) + 3, x // step : -(-(x + columns) // step) + 3]
+
+
+def _needed(nodes: NDArray[np.float64], height: int, width: int) -> tuple[int, int, int, int] | None:
+    """Return first row, end, first column, end of the frame's pixels that a piece needs; None where it needs none."""
+    from recipes.ccd.kernels.lanczos_filling import MARGIN
+
+    bounds = []
+    for plane, length in ((nodes[1], height), (nodes[0], width)):
+        known = plane[np.isfinite(plane)]
+        if not known.size or known.max() < -1 or known.min() > length:
+            return None
+        bounds += [max(0, math.floor(known.min()) - MARGIN), min(length, math.ceil(known.max()) + MARGIN + 1)]
+    y0, y1, x0, x1 = bounds
+    return (y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
+
+
+def _samples(places: PixelPlaces) -> int:
+    """Return at how many places in each direction a pixel of the grid is sampled: 1 unless it is larger than those."""
+    area = places.nodes[2][np.isfinite(places.nodes[2])]
+    return max(1, math.ceil(math.sqrt(float(np.median(area))) - 0.25))
+
+
+def _noise_factor(
+    places: PixelPlaces, shape: tuple[int, int], box: tuple[int, int, int, int], taps: int,
+    table: NDArray[np.float32], samples: int,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the mean over the frame of the sum of the squared weights that make a pixel, and of its area ratio."""
+    from recipes.ccd.kernels.lanczos import PHASES
+
+    index = np.arange(1, _SAMPLES_OF_NOISE + 1)
+    x, y = (np.floor(index * step % 1.0 * side) for step, side in zip(_GOLDEN, box[2:], strict=True))
+    frame_x, frame_y, area = places.at(x, y)
+    height, width = shape
+    inside = (frame_x >= 0) & (frame_y >= 0) & (frame_x <= width - 1) & (frame_y <= height - 1)
+    if not inside.any():
+        return 1.0, 1.0
+    if taps == 2 and samples == 1:
+        return 1.0, float(area[inside].mean())
+    x, y, number = x[inside], y[inside], int(inside.sum())
+    base_x, base_y = np.floor(frame_x[inside]).astype(int), np.floor(frame_y[inside]).astype(int)
+    side = 2 * samples + 12
+    weights = np.zeros((number, side, side))
+    rows = np.arange(number)
+    offsets = (np.arange(samples) + 0.5) / samples - 0.5
+    for dy in offsets:
+        for dx in offsets:
+            px, py, _ = places.at(x + dx, y + dy)
+            for j in range(taps):
+                for i in range(taps):
+                    ix, iy = np.floor(px).astype(int), np.floor(py).astype(int)
+                    weight = table[((py - iy) * PHASES + 0.5).astype(int), j].astype(float)
+                    weight *= table[((px - ix) * PHASES + 0.5).astype(int), i]
+                    at_y = np.clip(iy - base_y + j + side // 2 - taps // 2, 0, side - 1)
+                    at_x = np.clip(ix - base_x + i + side // 2 - taps // 2, 0, side - 1)
+                    weights[rows, at_y, at_x] += weight / samples**2
+    return float(np.mean(np.square(weights).sum(axis=(1, 2)))), float(area[inside].mean())
