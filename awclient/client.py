@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -154,6 +155,19 @@ class Portal:
                     files["camera"] = ("camera.toml", camera, "application/toml")
                 # Written slowly onto a slow disk, a large frame takes longer than a question does.
                 return self.http.post(self._address("/ingest"), data=fields, files=files, timeout=600.0)
+
+        return self._decode(self._patiently(send))
+
+    def ingest_catalogue(self, paths: Sequence[Path], fields: dict[str, str]) -> Json:
+        """Upload a reference catalogue, in parts if it has several; return its ``outcome`` and the product."""
+
+        def send() -> httpx.Response:
+            with ExitStack() as opened:
+                files = [
+                    ("file", (path.name, opened.enter_context(path.open("rb")), "application/octet-stream"))
+                    for path in paths
+                ]
+                return self.http.post(self._address("/ingest/catalogue"), data=fields, files=files, timeout=600.0)
 
         return self._decode(self._patiently(send))
 

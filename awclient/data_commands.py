@@ -137,11 +137,24 @@ def ingest(
     type: TypeOption = None,
     instrument: InstrumentOption = "",
     camera: CameraOption = None,
+    catalogue: Annotated[str, typer.Option(help="The files are the reference catalogue of that name.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Which column of it is what: ra=RAJ2000,dec=DEJ2000,V=Vmag,V_error=e_Vmag,B=V+B-V.")
+    ] = "",
+    system: Annotated[str, typer.Option(help="Its magnitudes are Vega or AB.")] = "",
+    epoch: Annotated[str, typer.Option(help="Year of its positions, like 2000.0.")] = "",
+    use: Annotated[str, typer.Option(help="What it is good for: astrometry,photometry.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Upload raw frames: what cannot be understood is reported with its reason, the rest goes in, once."""
+    """Upload raw frames, or a reference catalogue: what cannot be understood is reported, the rest goes in, once."""
     from awclient.ingest import ingest_paths, read_type_rules
 
+    of_catalogue = {"columns": columns, "system": system, "epoch": epoch, "use": use}
+    if catalogue:
+        _ingest_catalogue(context, paths, {"name": catalogue, **of_catalogue}, json)
+        return
+    if any(of_catalogue.values()):
+        raise UsageProblem("--columns, --system, --epoch and --use are of a catalogue", hint="name it by --catalogue")
     rules = read_type_rules(type or [])
     with session_of(context).open() as portal, Progress(quiet=json) as progress:
         report = ingest_paths(portal, paths, rules, instrument=instrument, camera=camera, progress=progress)
@@ -168,3 +181,16 @@ def ingest(
             )
     if not report.frames:
         raise RecipeFailed("nothing was ingested", hint="--type and --instrument tell what the headers do not")
+
+
+def _ingest_catalogue(context: typer.Context, paths: list[Path], fields: dict[str, str], json: bool) -> None:
+    from awclient.catalogues import CatalogueFiles, CatalogueReport, ingest_one
+
+    with session_of(context).open() as portal:
+        answer = ingest_one(portal, CatalogueFiles(paths, fields))
+    if json:
+        out_json(answer)
+        return
+    say(answer["outcome"])
+    for line in [*CatalogueReport(products=answer["products"]).lines(), *(f"  {note}" for note in answer["notes"])]:
+        say(line)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from awclient.catalogues import FOLDER as CATALOGUES
 from awclient.client import Json, Portal
 from awclient.errors import ClientError, NotAllowed, UsageProblem
 from awclient.terminal import Progress
@@ -93,6 +94,8 @@ def frames_below(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[s
             for file in sorted(path.rglob("*")):
                 relative = file.relative_to(path)
                 if not file.is_file() or any(part.startswith(".") for part in relative.parts):
+                    continue
+                if CATALOGUES in relative.parts[:-1]:  # no frames: awclient.catalogues brings them in
                     continue
                 if _is_fits_name(file.name):
                     frames.append((file, relative))

@@ -216,8 +216,12 @@ class Night:
 
 
 def _is_made_by(product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
-    """Return whether a product is what this job would make: same recipe, version, parameters and primary inputs."""
+    """Return whether a product is what this job would make: of the same directions, and with all it could have."""
     same = product["recipe_version"] == plan.version and product["parameters"] == plan.parameters
+    # What it had to do without may be there now; what it was given and could not use is no reason to try again.
+    lacked = set(product["made_without"]) - set(product["inputs"])
+    if any(choice.product is not None and choice.role in lacked for choice in job.calibrations):
+        return False
     roles = [entry["role"] for entry in primary_inputs(recipe)]
     return (
         same

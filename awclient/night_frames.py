@@ -35,11 +35,23 @@ class FrameSet:
         return f"{self.instrument} {' and '.join(self.nights) or 'of an unknown night'}"
 
     def add(self, products: Iterable[Json]) -> None:
-        """Add products that are not in it yet; those that a person calls bad stay out."""
-        there = {product["id"] for product in self.products}
-        self.products += [
-            product for product in products if product["id"] not in there and product["is_valid"] != IS_BAD
-        ]
+        """Add products that are not in it yet; those that a person calls bad stay out.
+
+        What a recipe made anew, with a calibration that it had to do without before, takes the place of the old.
+        """
+        by_key = {_same(product): product for product in self.products}
+        for product in products:
+            if product["is_valid"] == IS_BAD:
+                continue
+            there = by_key.get(_same(product))
+            if there is None or there["id"] < product["id"]:
+                by_key[_same(product)] = product
+        self.products = list(by_key.values())
+
+
+def _same(product: Json) -> tuple[object, ...]:
+    """Return what two makings of one product have in common; a raw frame is only ever itself."""
+    return (product["kind"], product["name"]) if product["recipe"] else (product["kind"], product["id"])
 
 
 def group_frames(frames: Iterable[Json]) -> list[FrameSet]:

@@ -48,6 +48,7 @@ class Node:
     watchdog: Watchdog
     active: ActiveAttempts
     heartbeats: Heartbeats
+    threads: int  # the slot's share of the cores
 
 
 class Stop(Enum):
@@ -129,7 +130,9 @@ class Attempt:
         with ExitStack() as leases:
             try:
                 make_directory(self._directory)
-                job_file = stage_in(self.spec, self._directory, self._node.cache, leases, self._pause)
+                job_file = stage_in(
+                    self.spec, self._directory, self._node.cache, leases, self._pause, self._node.threads
+                )
             except OSError as error:
                 raise fault_of_os_error(error, FaultKind.STAGE_IN, "bringing the job's inputs") from error
             size = sum(wanted.size for wanted in self.spec.inputs)
@@ -157,7 +160,7 @@ class Attempt:
         limits = self.spec.limits
         try:
             process = self._node.fork_server.run(
-                job_file, self.log.raw, _environment(self.spec, self._directory), limits.memory_mib
+                job_file, self.log.raw, _environment(self.spec, self._directory, self._node.threads), limits.memory_mib
             )
         except ForkServerError as error:
             raise FaultError(FaultKind.NODE_LOST, f"The node could not start the job: {error}") from error
@@ -291,8 +294,8 @@ def _milliseconds(began: float) -> int:
     return round((time.monotonic() - began) * 1000)
 
 
-def _environment(spec: JobSpec, directory: Path) -> dict[str, str]:
-    threads = str(spec.limits.threads)
+def _environment(spec: JobSpec, directory: Path, share: int) -> dict[str, str]:
+    threads = str(max(spec.limits.threads, share))
     return {
         "HOME": str(directory),
         "TMPDIR": str(directory / "tmp"),

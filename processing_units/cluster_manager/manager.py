@@ -152,9 +152,11 @@ class ClusterManager:
             self._draining.set,
             self._on_refusal,
         )
+        threads = max(1, len(os.sched_getaffinity(0)) // self._identity.slots)
         node = Node(
-            self._frontend, cache, scratch, self._fork_server, self._sentinel, watchdog, self._active, heartbeats
-        )
+            self._frontend, cache, scratch, self._fork_server, self._sentinel, watchdog, self._active, heartbeats,
+            threads,
+        )  # fmt: skip
 
         def run_attempt(spec: JobSpec) -> None:
             began, attempt = time.monotonic(), Attempt(spec, node)

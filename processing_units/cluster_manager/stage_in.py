@@ -65,11 +65,12 @@ class NodeCache:
 
 
 def stage_in(
-    spec: JobSpec, directory: Path, cache: NodeCache, leases: ExitStack, pause: Callable[[float], None]
+    spec: JobSpec, directory: Path, cache: NodeCache, leases: ExitStack, pause: Callable[[float], None], threads: int
 ) -> Path:
     """Put all inputs below ``inputs/`` and write ``job.json``; return its path.
 
     The files are the cache's own, linked and read-only. ``leases`` keeps them in the cache as long as the job lasts.
+    ``threads`` is the slot's share of the node's cores; the spec may ask for more.
     """
     taken: set[str] = set()
     inputs: list[dict[str, Any]] = []
@@ -95,7 +96,7 @@ def stage_in(
                 "parameters": spec.parameters,
                 "inputs": inputs,
                 "output_directory": "outputs",
-                "threads": spec.limits.threads,
+                "threads": max(spec.limits.threads, threads),
                 "quality_limits": spec.quality_limits,
                 "code_digest": spec.code_digest,
             },

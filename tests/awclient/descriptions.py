@@ -67,6 +67,6 @@ def a_product(number: int, kind: str, **given: Any) -> dict[str, Any]:
         "id": number, "kind": kind, "name": f"{kind}{number}", "instrument": "cam", "chip": "1", "filter": "",
         "readout_mode": "default", "date_obs": f"2024-05-13T04:{number % 60:02d}:00Z", "night": "2024-05-12",
         "is_valid": 2, "quality_flags": 0, "attributes": {"temperature": temperature}, "inputs": {}, "recipe": "",
-        "recipe_version": "", "parameters": {}, "code_digest": "", "run": None, "measurements": [],
+        "recipe_version": "", "parameters": {}, "made_without": [], "code_digest": "", "run": None, "measurements": [],
         "valid_from": None, "page": f"http://portal/products/{number}/", "sha256": "0" * 64, "size": 1, **given,
     }  # fmt: skip

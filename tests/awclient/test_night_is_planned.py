@@ -23,6 +23,28 @@ def test_the_order_does_not_depend_on_the_list() -> None:
     assert [recipe["name"] for recipe in steps(RECIPES[::-1])] == [recipe["name"] for recipe in steps(RECIPES)]
 
 
+def test_a_recipe_has_a_second_turn_when_its_own_products_made_what_it_lacked() -> None:
+    reduce = REDUCE | {"inputs": [*REDUCE["inputs"], an_input("fringe_frame", "FringeFrame")]}
+    fringe = a_recipe("FringeFlat", "FringeFrame", "chip filter",
+                      an_input("reduced", "ReducedScienceFrame", minimum=5, maximum=None, primary=True))  # fmt: skip
+    sources = a_recipe("SourceList", "SourceList", "product",
+                       an_input("frame", "ReducedScienceFrame", minimum=1, primary=True))  # fmt: skip
+    order = [recipe["name"] for recipe in steps([BIAS, MASTER, sources, fringe, reduce])]
+    assert order == ["Bias", "MasterFlat", "Reduce", "FringeFlat", "Reduce", "SourceList"]
+
+
+def test_what_is_made_anew_takes_the_place_of_the_old() -> None:
+    raw = [a_product(1, "RawScience", name="a.fits"), a_product(2, "RawScience", name="a.fits")]
+    old, new, other = (
+        a_product(number, "ReducedScienceFrame", name=name, recipe="Reduce")
+        for number, name in ((3, "r1"), (5, "r1"), (4, "r2"))
+    )
+    frames = FrameSet("cam", ["2024-05-12"])
+    frames.add([*raw, new, old, other])
+    frames.add([old])
+    assert sorted(product["id"] for product in frames.products) == [1, 2, 4, 5]
+
+
 def test_biases_of_two_temperatures_are_apart_and_a_drift_is_not() -> None:
     cold = [a_product(n, "RawBias", temperature=-10.2) for n in (1, 2, 3)]
     warm = [a_product(n, "RawBias", temperature=-5.0 + 0.8 * n) for n in (4, 5, 6, 7)]
