@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench bench-recipes peers requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,7 @@ lint: set-up-development ## format, lint, types, import contracts, docstrings, m
 	@$(RUN) -m mypy
 	@.venv/bin/lint-imports
 	@$(RUN) -m numpydoc.hooks.validate_docstrings $$(git ls-files 'recipes/*.py')
+	@PYTHONPATH=. $(RUN) docs/make_recipe_pages.py --check
 	@AWPORTAL_HOME=$(TEST_HOME) $(RUN) manage.py makemigrations --check --dry-run
 	@AWPORTAL_HOME=$(TEST_HOME) AWPORTAL_BASE_URL=https://portal.example $(RUN) manage.py check --deploy --fail-level WARNING
 
@@ -44,6 +45,9 @@ bench-recipes: set-up-development ## time the recipes beside their peers; prints
 
 bench: set-up-development ## overhead of a job, start-up time
 	@for script in tests/bench/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
+
+docs: set-up ## write the recipes' pages in docs/recipes anew
+	@PYTHONPATH=. $(RUN) docs/make_recipe_pages.py
 
 requirements: set-up ## resolve requirements*.in anew into the pinned lists
 	@.venv/bin/uv pip compile -q --universal --python-version 3.11 requirements.in -o requirements.txt --no-header --no-annotate
