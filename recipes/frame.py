@@ -167,6 +167,12 @@ class Frame:
         for y0, y1 in strip_bounds(self.shape[0], rows or rows_of_strips(self.shape[1])):
             yield self.strip(y0, y1)
 
+    def planes(self, y0: int, y1: int) -> tuple[FloatArray | None, FloatArray | None, MaskArray | None]:
+        """Return rows `y0` to `y1` of data, variance and mask as they are, None for what it has not."""
+        data = None if self._data is None else self._data.read(y0, y1)
+        variance = None if self._variance is None else self._variance.read(y0, y1)
+        return data, variance, None if self._mask is None else self._mask.read(y0, y1)
+
     def number(self, name: str) -> float | None:
         """Return the attribute `name` (own or kind-specific) as a finite float, or None."""
         return number_of(self.attributes, name)
