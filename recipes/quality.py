@@ -126,6 +126,25 @@ LIMITS["FringeFrame"] = {
     "pointings": Limit(COUNT, minimum=5.0),
     "untrusted_fraction": Limit(COUNT, maximum=0.1),
 }
+# Positions are held in pixels, which suits any camera; 8 stars, 2 arcmin and 2 degrees are what Science starts from.
+_ASTROMETRY: dict[str, Limit] = {
+    "reference_stars": Limit(ASTROMETRY, minimum=8.0),
+    "rms_ra": Limit(ASTROMETRY),
+    "rms_dec": Limit(ASTROMETRY),
+    "rms_pixel": Limit(ASTROMETRY, maximum=0.5),
+    "corner_error_pixel": Limit(ASTROMETRY, maximum=1.0),
+    "overlap_rms_pixel": Limit(ASTROMETRY, maximum=0.5),
+    "pointing_offset": Limit(ASTROMETRY, maximum=120.0),
+    "rotation": Limit(ASTROMETRY, maximum=2.0, symmetric=True),
+    "scale_change": Limit(ASTROMETRY, maximum=0.05, symmetric=True),
+    "chance_log10": Limit(ASTROMETRY, maximum=-3.0),
+}
+LIMITS["AstrometricParameters"] = _ASTROMETRY
+LIMITS["CalibratedScienceFrame"] = _ASTROMETRY
+LIMITS["RegriddedFrame"] = _ASTROMETRY | {
+    "flux_scale_error": Limit(UNCERTAIN, maximum=0.05),
+    "masked_fraction": Limit(COUNT, maximum=0.2),
+}
 LIMITS["TwilightFlatFrame"] = LIMITS["DomeFlatFrame"] | {"outlier_fraction": Limit(COUNT, maximum=0.05)}
 
 
