@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recipes.ccd.completeness import Completeness, estimate_completeness
-from recipes.ccd.cosmic_rays import filled
 from recipes.ccd.detection import DEFAULT_KERNEL, extract
 from recipes.ccd.photometry import Image, measure_sources
 from recipes.ccd.psf import PointSpread, measure_psf
-from recipes.ccd.sky import Sky, measure_sky
+from recipes.ccd.search_image import prepare
+from recipes.ccd.sky import Sky
+from recipes.ccd.star_likeness import star_likeness
 from recipes.ccd.wcs import celestial, sky_positions
 from recipes.errors import UsageError
-from recipes.frame import FloatArray, Frame
-from recipes.masks import SATURATED
+from recipes.frame import Frame
 from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import report
 from recipes.quality import Measured
@@ -24,11 +23,10 @@ from recipes.recipe import Bounds, Input, Recipe, Unit
 from recipes.tables import Column, Table
 
 HEALPIX_ORDER = 29  # the deepest of 64-bit indices (HATS and MOC use it too); coarser cells are its leading bits
-WIDE = 5  # pixels: masked areas wider than this are left out, what is narrower is filled from its neighbours
-LINE_RATIO = 20  # length over width from which saturated pixels are a line of the detector, not a star and its bleeding
-BRIGHT = 50.0  # signal to noise of stars that tell how large a star is
-STAR_LIMIT = 1.12  # half-light radii in units of the stars' where a source is as likely a star as a galaxy
-STAR_WIDTH = 0.04  # of that limit, at high signal to noise
+FRAMES = ("CalibratedScienceFrame", "ReducedScienceFrame", "RegriddedFrame", "CoaddedRegriddedFrame")
+_HANDED_ON = ("airmass", "zeropoint", "zeropoint_error", "grid")
+_DEPTH = 5.0  # sigma
+_EVERY = 8  # pixels: one of so many, along x and along y, tells the usual noise
 
 
 def source_list(
@@ -52,7 +50,8 @@ def source_list(
     frame : Frame
         Calibrated frame; sources are measured on it, and found on it unless a detection frame is given.
     weight : Frame, optional
-        Its weight: what has none is left out, besides what the frame's own mask says.
+        Its weight: it tells how the noise varies, instead of the frame's own variance, and what has none is left out
+        besides what the frame's mask says.
     detection_frame : Frame, optional
         Frame on the same pixels, to find the sources on (dual mode).
     detect_thresh : float, optional
@@ -85,10 +84,14 @@ def source_list(
 
     Notes
     -----
-    Background, detection, deblending, Kron and windowed quantities as in SExtractor (Bertin & Arnouts 1996, A&AS 117,
-    393) by its library form sep (Barbary 2016, JOSS 1, 58), filtered with the 3 × 3 kernel of default.conv.
-    ``CLASS_STAR`` is not SExtractor's neural network: it is a logistic function of FLUX_RADIUS in units of that of the
-    frame's stars, softer for faint sources. The completeness is that of stars on empty sky.
+    Detection, deblending, cleaning and all columns as in SExtractor (Bertin & Arnouts 1996, A&AS 117, 393, and its
+    manual), filtered with the 3 × 3 kernel of default.conv; the background is that of its library form sep (Barbary
+    2016, JOSS 1, 58). The noise is one number, or follows a variance or weight as with WEIGHT_TYPE MAP_VAR or
+    MAP_WEIGHT. Where a frame's values are no counts (regridded and coadded ones) the photons' noise follows from how
+    its variance rises with its signal. ``SID`` is the source's number in the list; the list's own is its product
+    number. ``CLASS_STAR`` is not SExtractor's neural network: it is a logistic function of FLUX_RADIUS in units of that
+    of the frame's stars, softer for faint sources and in crowded frames. The completeness is that of stars on empty
+    sky; ``depth_flux`` is five times the sky's noise in a circle of radius FWHM.
     """
     apertures = _numbers("phot_apertures", phot_apertures)
     kron = _numbers("phot_autoparams", phot_autoparams, 2)
@@ -100,34 +103,30 @@ def source_list(
                 hint="weight and detection frame must lie on the same pixels as the frame",
             )
     report(0.05, "measuring the sky")
-    pixels, unfit, bad = _prepared(frame, weight)
-    sky = measure_sky(pixels, unfit, back_size, back_filtersize)
-    signal = np.where(bad, np.float32(0), pixels - sky.level_map)
-    gain = 1.0 if frame.unit == "electron" else frame.number("gain")
+    image = prepare(frame, weight, back_size, back_filtersize)
+    search = image if detection_frame is None else prepare(detection_frame, None, back_size, back_filtersize)
     report(0.2, "detecting")
-    if detection_frame is None:
-        to_search, its_noise, its_bad = signal, sky.noise_map, bad
-    else:
-        to_search, its_noise, its_bad = _detection_image(detection_frame, back_size, back_filtersize)
-    found, segmentation = extract(to_search, detect_thresh, noise=its_noise, bad=its_bad, minimum_area=detect_minarea,
-                                  gain=gain, kernel=DEFAULT_KERNEL, deblend_levels=deblend_nthresh,
-                                  deblend_contrast=deblend_mincont)  # fmt: skip
-    if detection_frame is not None and len(found):
-        found = _measured_here(found, segmentation, signal)
+    found, segmentation = extract(search.signal, detect_thresh, noise=search.noise, bad=search.bad, gain=image.gain,
+                                  minimum_area=detect_minarea, kernel=DEFAULT_KERNEL, deblend_levels=deblend_nthresh,
+                                  deblend_contrast=deblend_mincont, measured=image.signal,
+                                  measured_noise=image.noise)  # fmt: skip
     report(0.5, "measuring sources")
-    image = Image(signal, sky.noise_map, sky.level_map, bad, frame.mask, segmentation, gain, frame.unit)
+    here = Image(image.signal, image.noise, image.sky.level_map, image.bad, image.mask, segmentation, image.gain,
+                 frame.unit, search.signal, search.bad)  # fmt: skip
     zeropoint = frame.number("zeropoint")
-    columns = measure_sources(image, found, kron_factor=kron[0], least_kron=kron[1], apertures=np.array(apertures),
+    columns = measure_sources(here, found, kron_factor=kron[0], least_kron=kron[1], apertures=np.array(apertures),
                               zeropoint=zeropoint or 0.0)  # fmt: skip
-    psf = measure_psf(signal, sky.noise_map, unfit)
-    columns["CLASS_STAR"] = Column(_star_likeness(columns, psf), "", "1 as small as a star, 0 larger")
+    psf = measure_psf(image.signal, image.noise, image.unfit)
+    columns["CLASS_STAR"] = _class_star(columns, psf)
     wcs = celestial(frame.wcs) if frame.wcs else None
     if wcs is not None:
         columns |= _sky_columns(wcs, columns)
-    complete = estimate_completeness(psf, sky.noise, detect_thresh, detect_minarea, DEFAULT_KERNEL) if psf else None
-    measured = _measure(columns, sky, psf, complete, frame, zeropoint)
+    noise = float(np.median(image.noise[::_EVERY, ::_EVERY]))
+    complete = estimate_completeness(psf, noise, detect_thresh, detect_minarea, DEFAULT_KERNEL) if psf else None
+    measured = _measure(columns, image.sky, noise, psf, complete, frame, zeropoint)
     numbers = {value.name: value.value for value in measured}
-    attributes = attributes_of([frame], **numbers, apertures=apertures, airmass=frame.attributes.airmass)
+    handed_on = {name: value for name in _HANDED_ON if (value := getattr(frame.attributes, name, None)) is not None}
+    attributes = attributes_of([frame], **numbers, **handed_on, apertures=apertures, source_kind=frame.kind)
     without = [*([] if wcs is not None else ["coordinate system"]), *([] if zeropoint is not None else ["zeropoint"])]
     notes = [f"{len(found)} sources, apertures of {phot_apertures} pixels."]
     return Outcome.one(
@@ -147,76 +146,11 @@ def _numbers(name: str, text: str, count: int | None = None) -> list[float]:
     return values
 
 
-def _prepared(frame: Frame, weight: Frame | None) -> tuple[FloatArray, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the pixels with narrow defects filled, where the mask says anything, and what stays left out.
-
-    Saturated pixels stay in, unless they are lines of the detector: a bright star with a hole would be found as a ring
-    of pieces. A source that a cosmic ray or a hot pixel hits would be found in two, so these are filled from their
-    neighbours; IMAFLAGS_ISO tells of them.
-    """
-    from scipy import ndimage
-
-    mask = frame.mask
-    unfit = mask != 0
-    bad = ((mask & ~np.uint16(SATURATED)) != 0) | _saturated_lines((mask & np.uint16(SATURATED)) != 0)
-    if weight is not None:
-        without = (weight.data <= 0) & ~unfit
-        bad |= without
-        unfit = unfit | without
-    wide = ndimage.binary_opening(bad, np.ones((WIDE, WIDE), dtype=bool)) if bad.any() else bad
-    narrow = bad & ~wide
-    data = np.array(frame.data)
-    data[bad] = 0.0
-    if narrow.any():
-        # Wide areas must not flow into the narrow ones beside them, so both are bad while filling.
-        data[narrow] = filled(data, bad, rounds=WIDE)[narrow]
-    return np.ascontiguousarray(data, dtype=np.float32), unfit, wide
-
-
-def _saturated_lines(saturated: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the saturated pixels that form thin lines: bad columns and rows, not stars."""
-    from scipy import ndimage
-
-    lines = np.zeros(saturated.shape, dtype=bool)
-    labels, _ = ndimage.label(saturated, np.ones((3, 3), dtype=bool))
-    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        if max(height, width) > LINE_RATIO * min(height, width):
-            lines[rows, columns] |= labels[rows, columns] == number
-    return lines
-
-
-def _detection_image(
-    frame: Frame, back_size: int, filter_size: int
-) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
-    pixels, unfit, bad = _prepared(frame, None)
-    sky = measure_sky(pixels, unfit, back_size, filter_size)
-    return np.where(bad, np.float32(0), pixels - sky.level_map), sky.noise_map, bad
-
-
-def _measured_here(found: NDArray[Any], segmentation: NDArray[np.int32], signal: FloatArray) -> NDArray[Any]:
-    """Return the sources of a detection frame with isophotal flux and peak as this frame has them (dual mode)."""
-    from scipy import ndimage
-
-    index = np.arange(1, len(found) + 1)
-    here = found.copy()
-    here["flux"] = ndimage.sum_labels(signal, segmentation, index)
-    here["peak"] = ndimage.maximum(signal, segmentation, index)
-    return here
-
-
-def _star_likeness(columns: dict[str, Column], psf: PointSpread | None) -> NDArray[np.float32]:
-    radius = columns["FLUX_RADIUS"].values.astype(np.float64)
-    if psf is None:
-        return np.full(len(radius), 0.5, dtype=np.float32)
-    error = columns["FLUXERR_AUTO"].values
-    ratio = np.divide(columns["FLUX_AUTO"].values, error, out=np.zeros(len(radius)), where=error > 0)
-    near = np.abs(radius / psf.half_light_radius - 1) < 0.15
-    bright = radius[near & (ratio > BRIGHT) & (columns["FLAGS"].values == 0)]
-    of_stars = float(np.median(bright)) if len(bright) >= 3 else psf.half_light_radius
-    width = STAR_WIDTH + 1.0 / np.maximum(ratio, 1.0)
-    exponent = np.clip((radius / of_stars - STAR_LIMIT) / width, -50, 50)
-    return np.asarray(1 / (1 + np.exp(exponent)), dtype=np.float32)
+def _class_star(columns: dict[str, Column], psf: PointSpread | None) -> Column:
+    flux, error = columns["FLUX_AUTO"].values, columns["FLUXERR_AUTO"].values
+    ratio = np.divide(flux, error, out=np.zeros(len(flux)), where=error > 0)
+    values = star_likeness(columns["FLUX_RADIUS"].values, ratio, columns["FLAGS"].values, psf)
+    return Column(values, "", "1 as small as a star, 0 larger")
 
 
 def _sky_columns(wcs: Any, columns: dict[str, Column]) -> dict[str, Column]:
@@ -241,6 +175,7 @@ def _sky_columns(wcs: Any, columns: dict[str, Column]) -> dict[str, Column]:
 def _measure(
     columns: dict[str, Column],
     sky: Sky,
+    noise: float,
     psf: PointSpread | None,
     complete: Completeness | None,
     frame: Frame,
@@ -252,10 +187,15 @@ def _measure(
         Measured("star_count", int(stars.sum())),
         Measured("flagged_fraction", float(np.mean(columns["FLAGS"].values != 0)) if len(stars) else 0.0),
         Measured("sky_level", sky.level, unit=frame.unit),
-        Measured("sky_noise", sky.noise, unit=frame.unit),
+        Measured("sky_noise", noise, unit=frame.unit),
     ]
     if psf is not None:
+        # Sky noise in a circle of radius FWHM, which holds nearly all light of a star.
+        depth = _DEPTH * noise * float(np.sqrt(np.pi)) * psf.fwhm
         measured.append(Measured("psf_fwhm", psf.fwhm, unit="pixel"))
+        measured.append(Measured("depth_flux", depth, unit=frame.unit))
+        if zeropoint is not None:
+            measured.append(Measured("depth_magnitude", float(zeropoint - 2.5 * np.log10(depth)), unit="mag"))
     if complete is not None:
         measured.append(Measured("completeness_50_flux", complete.half, unit=frame.unit))
         measured.append(Measured("completeness_90_flux", complete.nine_tenths, unit=frame.unit))
@@ -267,12 +207,12 @@ def _measure(
 
 RECIPE = Recipe(
     name="SourceList",
-    version="1",
+    version="2",
     function=source_list,
     inputs=(
-        Input("frame", ("ReducedScienceFrame",), minimum=1, maximum=1, primary=True),
+        Input("frame", FRAMES, minimum=1, maximum=1, primary=True),
         Input("weight", ("WeightFrame",), minimum=0, preferred=False, chosen_by="job"),
-        Input("detection_frame", ("ReducedScienceFrame",), minimum=0, preferred=False, chosen_by="job"),
+        Input("detection_frame", FRAMES, minimum=0, preferred=False, chosen_by="run"),
     ),
     outputs=("SourceList",),
     split_by=("product",),
