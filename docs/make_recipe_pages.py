@@ -25,8 +25,8 @@ In the order in which a night needs them. `make docs` makes these pages from the
 
 | recipe | what it does | makes |
 |-|-|-|"""
-LIMITS_TEXT = """Values outside set the flag. An empty limit is there to be learned from the chip's own history, or to be set:
-`awrecipe limits`."""
+LIMITS_TEXT = """Values outside set the flag. An empty limit is there to be learned from the chip's own history, or to
+be set: `awrecipe limits`."""
 WITH_ENTRIES = {"Parameters", "Returns", "Raises"}
 
 
