@@ -1,4 +1,4 @@
-"""Reference catalogues: one that the user names, and those that lie in ``catalogues/`` in or beside a night's folder."""
+"""Reference catalogues: one that the user names, or those in a folder ``catalogues`` in or beside a night's folder."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CatalogueReport:
 
 
 def find_catalogues(directories: Iterable[Path]) -> list[CatalogueFiles]:
-    """Return the catalogues in ``catalogues/`` inside or beside the directories; a folder in it is one of several files.
+    """Return the catalogues in ``catalogues/`` inside or beside the directories; a folder in it is one catalogue.
 
     What is to be told of a catalogue stands in a file of its name with ``.toml`` behind (``nlandolt.dat.toml``).
     """

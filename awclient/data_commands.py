@@ -131,7 +131,7 @@ def _download_all(portal: Portal, wanted: list[Json], directory: Path, kind_of_f
     return written
 
 
-def ingest(
+def ingest(  # noqa: PLR0913, PLR0917 - an option each
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Directories or files.")],
     type: TypeOption = None,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from awclient.night import NightReport
 
 
+_REASONS_TOLD = 3
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
     app.command()(night)
@@ -117,12 +120,32 @@ def _show(report: NightReport) -> None:
     ])  # fmt: skip
     if report.not_possible:
         out("\nNot possible with these frames:")
-        for entry in report.not_possible:
-            out(f"  {entry['recipe']} {clean(entry['what'])}: {clean(entry['reason'])}")
+        for line in told_together(report.not_possible):
+            out(f"  {line}")
     for entry in report.failed:
         say(f"failed: {entry['recipe']} {entry['what']} (run {entry['run']}, job {entry['job']}): {entry['reason']}")
     counts = f"{len(report.products)} products, {len(new)} of them new"
     out(f"\n{counts}; {len(report.not_possible)} not possible; {len(report.failed)} failed")
+
+
+def told_together(entries: list[Json]) -> list[str]:
+    """Return a line for each recipe and reason; of many reasons of one recipe the first few."""
+    whats: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        whats.setdefault((entry["recipe"], clean(entry["reason"])), []).append(clean(entry["what"]))
+    lines: list[str] = []
+    told: dict[str, int] = {}
+    for (recipe, reason), of in whats.items():
+        told[recipe] = told.get(recipe, 0) + 1
+        if told[recipe] <= _REASONS_TOLD:
+            others = f" and {len(of) - 1} more" if len(of) > 1 else ""
+            lines.append(f"{recipe} {of[0]}{others}: {reason}")
+    lines += [
+        f"{recipe}: {number - _REASONS_TOLD} more reasons (--json lists all)"
+        for recipe, number in told.items()
+        if number > _REASONS_TOLD
+    ]
+    return lines
 
 
 def _raise_unless_complete(report: NightReport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from awclient.night_command import told_together
 from awclient.night_frames import FrameSet, group_frames, inputs_for, nearest_calibrations
 from awclient.night_order import steps
 
@@ -119,3 +120,13 @@ def test_frames_are_apart_by_instrument_and_night_unless_they_fit_into_a_day() -
 def test_exposures_that_are_jobs_of_their_own_are_apart_by_temperature() -> None:
     science = [a_product(n, "RawScience", filter="R", temperature=-5.0 * n) for n in (1, 2)]
     assert chosen(REDUCE, *science) == [{"raw_science": [2]}, {"raw_science": [1]}]
+
+
+def test_what_is_not_possible_for_one_reason_is_told_once() -> None:
+    entries = [{"recipe": "Zeropoint", "what": f"chip {n}", "reason": "no catalogue"} for n in (1, 2, 3)]
+    entries += [{"recipe": "Science", "what": f"chip {n}", "reason": f"frame {n} is empty"} for n in range(5)]
+    assert told_together(entries) == [
+        "Zeropoint chip 1 and 2 more: no catalogue",
+        *(f"Science chip {n}: frame {n} is empty" for n in range(3)),
+        "Science: 2 more reasons (--json lists all)",
+    ]

@@ -155,3 +155,17 @@ def test_it_starts_fast_and_without_the_rest_of_the_house() -> None:
     code = f"import sys, awclient.main; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_catalogue_goes_in_by_its_name(awrecipe: Any, tmp_path: Path) -> None:
+    stars = tmp_path / "stars.csv"
+    stars.write_text("a,d,mag\n10,2,12.5\n10.1,2,13.5\n")
+    code, _, said = awrecipe("ingest", str(stars), "--catalogue", "mine", "--columns", "ra=a,dec=d,V=mag")
+    assert code == 0, said
+    assert "mine: 2 stars, for astrometry and photometry, V" in said
+    code, _, said = awrecipe("ingest", str(stars), "--catalogue", "mine", "--columns", "ra=x,dec=d,V=mag")
+    assert (code, "there are a, d, mag" in said) == (2, True)
+    assert "--catalogue" in awrecipe("ingest", str(stars), "--columns", "ra=a")[2]
+    (product,) = json.loads(awrecipe("products", "--kind", "ReferenceCatalogue", "--json")[1])
+    assert product["attributes"]["bands"] == ["V"]
