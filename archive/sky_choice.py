@@ -219,7 +219,7 @@ def _described(candidate: _Candidate, request: SkyRequest, stars: float) -> str:
 
 
 def _touched(order: int, ra: float, dec: float, radius: float) -> tuple[np.ndarray, float]:
-    """Return the cells that the field touches, and the share of them that it is where it is smaller than a cell."""
+    """Return the cells that the field touches, and the share of a cell that it is where it is smaller than one."""
     from astropy import units
     from astropy.coordinates import Latitude, Longitude
     from astropy_healpix import HEALPix
@@ -228,8 +228,8 @@ def _touched(order: int, ra: float, dec: float, radius: float) -> tuple[np.ndarr
     cells = grid.cone_search_lonlat(Longitude(ra * units.deg), Latitude(dec * units.deg), radius * units.deg)
     own = grid.lonlat_to_healpix(Longitude(ra * units.deg), Latitude(dec * units.deg))
     touched = np.union1d(np.asarray(cells, dtype=np.int64), np.asarray([own], dtype=np.int64))
-    area = 41252.96 / (12 * 4**order) * len(touched)
-    return touched, min(1.0, math.pi * radius**2 / area)
+    cell = 41252.96 / (12 * 4**order)  # square degrees
+    return touched, min(1.0, math.pi * radius**2 / cell)
 
 
 def _angle(degrees: float) -> str:

@@ -1,4 +1,4 @@
-"""Upload of raw frames, one a request: checked, understood, stored as they are, entered once."""
+"""Upload of raw frames, one a request: checked, understood, stored as they are, entered once; and of catalogues."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from django.http import HttpRequest
 from ninja import Router, Status
 from pydantic import BaseModel
 
+from archive.catalogues.ingest import Directions, ingest_catalogue
 from archive.context import visible
-from archive.ingest import BadRequest, Ingested, Refused, ingest_file
+from archive.ingest import BadRequest, Ingested, Outcome, Refused, ingest_file
 from archive.instruments.generic import BadCamera, camera_from_toml
 from archive.translation.camera import Camera
 from awportal.api.authentication import context_of_request
@@ -48,6 +49,34 @@ _FORM = {
         },
     }
 }
+_CATALOGUE_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "name"],
+                    "properties": {
+                        "file": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "FITS table, VOTable or text with named columns; its parts, if several",
+                        },
+                        "name": {"type": "string", "description": "the catalogue's name"},
+                        "columns": {
+                            "type": "string",
+                            "description": "which column is what, like ra=RAJ2000,dec=DEJ2000,V=Vmag,V_error=e_Vmag",
+                        },
+                        "system": {"type": "string", "enum": ["", "Vega", "AB"]},
+                        "epoch": {"type": "string", "description": "of its positions, like 2000.0"},
+                        "use": {"type": "string", "description": "astrometry, photometry, or both with a comma"},
+                    },
+                }
+            }
+        },
+    }
+}
 
 
 class IngestAnswer(BaseModel):
@@ -75,19 +104,40 @@ def ingest(request: HttpRequest) -> Status[IngestAnswer]:
         )
     except BadRequest as problem:
         raise Refusal(400, str(problem)) from None
+    return _answered(request, outcome)
+
+
+def _answered(request: HttpRequest, outcome: Outcome) -> Status[IngestAnswer]:
+    """Return the answer that tells what became of a file, or raise the refusal."""
     if isinstance(outcome, Refused):
         hint = outcome.hint
         if outcome.suggested_type and "suggest" not in hint:
             hint = f"{hint}; its name suggests {outcome.suggested_type}".removeprefix("; ")
         raise Refusal(400, outcome.reason, hint=hint, field="file")
-    products = describe_all(request, visible(context).filter(pk__in=outcome.products).order_by("pk"))
+    ours = visible(context_of_request(request)).filter(pk__in=outcome.products)
+    products = describe_all(request, ours.order_by("pk"))
     is_new = isinstance(outcome, Ingested)
     answer = IngestAnswer(outcome="ingested" if is_new else "there", products=products, notes=outcome.notes)
     return Status(201 if is_new else 200, answer)
 
 
-def _uploaded(request: HttpRequest) -> UploadedFile[Any]:
-    """Return the uploaded file, whole and as it was sent; its size is looked at before a byte of it is read."""
+@router.post("/ingest/catalogue", response={201: IngestAnswer, 200: IngestAnswer}, openapi_extra=_CATALOGUE_FORM)
+def ingest_a_catalogue(request: HttpRequest) -> Status[IngestAnswer]:
+    """Ingest one reference catalogue, from one file or from several that are its parts."""
+    _refuse_large(request)
+    given = {name: request.POST.get(name, "") for name in ("name", "columns", "system", "epoch", "use")}
+    uploads = [upload for upload in request.FILES.getlist("file") if isinstance(upload, UploadedFile)]
+    sources = [(upload.file, (upload.name or "unnamed")[-_LONGEST_NAME:]) for upload in uploads]
+    try:
+        outcome = ingest_catalogue(
+            sources, Directions.parse(**given), context_of_request(request), Store(settings.DATA_ROOT)
+        )
+    except BadRequest as problem:
+        raise Refusal(400, str(problem)) from None
+    return _answered(request, outcome)
+
+
+def _refuse_large(request: HttpRequest) -> None:
     length = int(request.META.get("CONTENT_LENGTH") or 0)
     if length > settings.MAX_UPLOAD_BYTES + _FORM_BYTES:
         largest = settings.MAX_UPLOAD_BYTES // 2**20
@@ -97,6 +147,11 @@ def _uploaded(request: HttpRequest) -> UploadedFile[Any]:
             hint="an administrator can raise AWPORTAL_MAX_UPLOAD_MIB",
             field="file",
         )
+
+
+def _uploaded(request: HttpRequest) -> UploadedFile[Any]:
+    """Return the uploaded file, whole and as it was sent; its size is looked at before a byte of it is read."""
+    _refuse_large(request)
     upload = request.FILES.get("file")
     if not isinstance(upload, UploadedFile):
         raise Refusal(

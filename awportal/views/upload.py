@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
+from archive.catalogues.ingest import Directions, ingest_catalogue
+from archive.catalogues.product import SYSTEMS
 from archive.context import context_of
 from archive.ingest import TYPES, BadRequest, Outcome, Refused, ingest_many, night_summary
 from archive.instruments.catalogue import all_cameras
@@ -26,11 +29,12 @@ def upload(request: HttpRequest) -> HttpResponse:
     given = {"instrument": request.POST.get("instrument", "").strip(), "type": request.POST.get("type", "").strip()}
     answer: dict[str, Any] = {"given": given, "types": TYPES, "maximum": settings.MAX_UPLOAD_BYTES}
     answer["instruments"] = list(all_cameras())
+    answer["systems"] = SYSTEMS
     status = 200
     if request.method == "POST":
         files = request.FILES.getlist("files")
         try:
-            answer["outcomes"] = _ingest(request, files, given) if files else []
+            answer["outcomes"] = _outcomes(request, files, given) if files else []
             answer["counts"] = night_summary(answer["outcomes"])
             answer["nothing_sent"] = not files
             answer["ours"] = [number for outcome in answer["outcomes"] for number in getattr(outcome, "products", [])]
@@ -40,6 +44,15 @@ def upload(request: HttpRequest) -> HttpResponse:
             answer["error"] = f"{problem.message}; what came before it is in the archive"
         status = 422 if "error" in answer or not files else 200
     return render(request, "parts/outcomes.html" if wants_part(request) else "upload.html", answer, status=status)
+
+
+def _outcomes(request: HttpRequest, files: list[UploadedFile], given: dict[str, str]) -> list[Outcome]:
+    if "catalogue" not in request.POST:
+        return _ingest(request, files, given)
+    of_catalogue = {name: request.POST.get(name, "") for name in ("columns", "system", "epoch", "use")}
+    directions = Directions.parse(request.POST["catalogue"], **of_catalogue)
+    sources = [(_source(file), file.name or "unnamed") for file in files]
+    return [ingest_catalogue(sources, directions, context_of(request.user), the_store(), settings.MAX_UPLOAD_BYTES)]
 
 
 def _ingest(request: HttpRequest, files: list[UploadedFile], given: dict[str, str]) -> list[Outcome]:
@@ -54,4 +67,4 @@ def _ingest(request: HttpRequest, files: list[UploadedFile], given: dict[str, st
 
 def _source(file: UploadedFile) -> Any:
     """Return where the upload lies on disk, or the small one in memory."""
-    return file.temporary_file_path() if isinstance(file, TemporaryUploadedFile) else file.file
+    return Path(file.temporary_file_path()) if isinstance(file, TemporaryUploadedFile) else file.file
