@@ -22,7 +22,7 @@ def steps(recipes: Sequence[Json]) -> list[Json]:
     ordered: list[Json] = []
     again: list[Json] = []
     while waiting:
-        chosen = _next(waiting, recipes)
+        chosen = _next(waiting, ordered, recipes)
         waiting.remove(chosen)
         ordered.append(chosen)
         if _makers_waiting(chosen, waiting, _REQUIRED):
@@ -35,12 +35,16 @@ def steps(recipes: Sequence[Json]) -> list[Json]:
     return ordered
 
 
-def _next(waiting: Sequence[Json], recipes: Sequence[Json]) -> Json:
-    """Return the recipe that gives up least by being run now; of equals the portal's first."""
+def _next(waiting: Sequence[Json], ordered: Sequence[Json], recipes: Sequence[Json]) -> Json:
+    """Return the recipe that gives up least by being run now; first what lets others do better; then the portal's first.
+
+    What others would take is not to be made twice: those who make it better come before those who use it.
+    """
     return min(
         waiting,
         key=lambda recipe: (
             _is_blocked(recipe, waiting),
+            not _would_gain(recipe, [*ordered, recipe]),
             len(_makers_waiting(recipe, waiting, _PREFERRED)),
             len(_makers_waiting(recipe, waiting, _USED)),
             len(_makers_waiting(recipe, waiting, _REQUIRED)),
