@@ -151,14 +151,14 @@ def _clipped_fit(
     terms = plate.terms(x, y, degree)
     known = np.stack(project(references.ra[reference], references.dec[reference], *plate.tangent), axis=-1)
     wanted = (known - np.stack(plate.plane(x, y), axis=-1)) * 3600
-    kept = np.ones(len(star), dtype=bool)
+    kept: NDArray[np.bool_] = np.ones(len(star), dtype=bool)
     for _ in range(10):
         weighted = terms[kept] / error[kept, None]
         found, *_ = np.linalg.lstsq(weighted, wanted[kept] / error[kept, None], rcond=None)
         residuals = terms @ found - wanted
         pull = np.abs(residuals) / error[:, None]
         spread = max(MAD * float(np.median(pull[kept])), 1e-12)
-        now = (pull <= clip * spread).all(axis=1)
+        now = np.asarray(pull.max(axis=1) <= clip * spread)
         if now.sum() < LEAST_STARS or (now == kept).all():
             break
         kept = now

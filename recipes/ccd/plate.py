@@ -224,10 +224,10 @@ def _fitted(
     empty = Plate(shape, origin, reach, tangent, np.zeros((len(powers(degree)), 2)))
     matrix = empty.terms(*_grid_of(shape), degree)
     found, *_ = np.linalg.lstsq(matrix, np.stack(project(ra, dec, *tangent), axis=-1), rcond=None)
-    return replace(empty, coefficients=found)
+    return replace(empty, coefficients=np.asarray(found, np.float64))
 
 
-def _expanded(i: int, j: int, matrix: Floats) -> dict[tuple[int, int], float]:
+def _expanded(i: int, j: int, matrix: NDArray[Any]) -> dict[tuple[int, int], float]:
     """Return the terms of U**i V**j where (U, V) = `matrix` (u, v)."""
     found: dict[tuple[int, int], float] = {}
     for m in range(i + 1):

@@ -134,7 +134,7 @@ def alike(difference: Floats, apart: float = MAGNITUDES_APART) -> NDArray[np.boo
         return np.ones(len(difference), dtype=bool)
     middle = np.median(difference[known])
     spread = 1.4826 * np.median(np.abs(difference[known] - middle))
-    return ~known | (np.abs(difference - middle) <= max(apart, 3 * spread))
+    return np.asarray(~known | (np.abs(difference - middle) <= max(apart, 3 * spread)))
 
 
 @dataclass(frozen=True)

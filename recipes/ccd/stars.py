@@ -25,6 +25,7 @@ _LIKE_STARS = (0.6, 1.8)  # widths in units of the frame's stars
 _ROUND = 2.0  # greatest elongation
 _EDGE = 4  # pixels
 _SIGMA_OF_FWHM = 2.3548
+_WIDE = 2.5  # widths of a star: its flux beyond is a per cent or two, the same part in any seeing
 MESH = 64
 
 
@@ -33,7 +34,8 @@ class Stars:
     """Stars of a frame, the brightest first.
 
     ``x``, ``y`` are windowed positions [pixel, the first is 1], ``error`` their error on each axis [pixel], ``flux`` in
-    the frame's unit; ``clean`` tells which may serve in a fit: like a star, whole, not saturated.
+    the frame's unit; ``clean`` tells which may serve in a fit: like a star, whole, not saturated. ``wide_flux`` and
+    ``wide_error`` are those within 2.5 times the stars' own width: what two exposures of different seeing agree on.
     """
 
     x: Floats
@@ -42,6 +44,8 @@ class Stars:
     flux: Floats
     clean: NDArray[np.bool_]
     fwhm: float
+    wide_flux: Floats
+    wide_error: Floats
 
     def __len__(self) -> int:
         return len(self.x)
@@ -49,7 +53,7 @@ class Stars:
     def where(self, chosen: NDArray[Any]) -> Stars:
         """Return those chosen, by a mask or by places."""
         return Stars(self.x[chosen], self.y[chosen], self.error[chosen], self.flux[chosen], self.clean[chosen],
-                     self.fwhm)  # fmt: skip
+                     self.fwhm, self.wide_flux[chosen], self.wide_error[chosen])  # fmt: skip
 
 
 def find_stars(frame: Frame) -> Stars:
@@ -69,13 +73,15 @@ def find_stars(frame: Frame) -> Stars:
     found = found[np.isfinite(found["x"]) & (found["flux"] > 0) & (found["b"] > 0)]
     if not len(found):
         none = np.empty(0)
-        return Stars(none, none, none, none, np.empty(0, bool), frame.number("psf_fwhm") or 0.0)
+        return Stars(none, none, none, none, np.empty(0, bool), frame.number("psf_fwhm") or 0.0, none, none)
     saturated = _near(found, (mask & np.uint16(SATURATED)) != 0, 2)
     whole = ~_near(found, bad, 2) & _inside(found, data.shape)
     width = 2 * np.sqrt(np.log(2) * (found["a"] ** 2 + found["b"] ** 2))
     fwhm = _usual_width(found, width, whole & ~saturated)
     x, y = _windowed(signal, found, fwhm, bad)
-    flux, error, _ = sep.sum_circle(signal, x, y, max(fwhm, 2.0), err=sky.noise_map, mask=bad, gain=gain, subpix=5)
+    options = {"err": sky.noise_map, "mask": bad, "gain": gain, "subpix": 5}
+    flux, error, _ = sep.sum_circle(signal, x, y, max(fwhm, 2.0), **options)
+    wide, wide_error, _ = sep.sum_circle(signal, x, y, max(_WIDE * fwhm, 3.0), **options)
     ratio = np.divide(flux, error, out=np.zeros_like(flux), where=error > 0)
     like_stars = (width > _LIKE_STARS[0] * fwhm) & (width < _LIKE_STARS[1] * fwhm)
     clean = whole & ~saturated & like_stars & (found["a"] < _ROUND * found["b"]) & (ratio > SMALLEST)
@@ -83,7 +89,7 @@ def find_stars(frame: Frame) -> Stars:
     bright = np.where(saturated, np.maximum(found["flux"], flux), flux)
     spread = fwhm / _SIGMA_OF_FWHM / np.maximum(ratio, 1.0)
     order = np.argsort(-bright, kind="stable")
-    stars = Stars(x + 1.0, y + 1.0, spread, bright.astype(np.float64), clean, fwhm)
+    stars = Stars(x + 1.0, y + 1.0, spread, bright.astype(np.float64), clean, fwhm, wide, wide_error)
     return stars.where(order[bright[order] > 0])
 
 
