@@ -39,6 +39,8 @@ def night(
 ) -> None:
     """Reduce a night as far as its frames allow: each recipe in turn, on each chip and filter.
 
+    Reference catalogues are taken from a folder `catalogues` inside the directory or beside it.
+
     Exit code 0 only if everything that the night allows is there; what it does not allow is listed with the reason.
     Started again it goes on where it was, and makes nothing twice.
     """
@@ -67,6 +69,7 @@ def night(
 def _ingest(
     portal: Portal, paths: list[Path], types: list[str], instrument: str, camera: Path | None, progress: Progress
 ) -> IngestReport:
+    from awclient.catalogues import find_catalogues, ingest_catalogues
     from awclient.ingest import ingest_paths, read_type_rules
 
     report = ingest_paths(
@@ -74,6 +77,9 @@ def _ingest(
     )
     progress.line(report.summary())
     for line in report.refusals():
+        progress.line(line)
+    catalogues = ingest_catalogues(portal, find_catalogues(paths), progress)
+    for line in catalogues.lines():
         progress.line(line)
     if not report.frames:
         raise RecipeFailed("no frame could be ingested", hint="--type and --instrument tell what the headers do not")

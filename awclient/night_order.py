@@ -36,7 +36,7 @@ def steps(recipes: Sequence[Json]) -> list[Json]:
 
 
 def _next(waiting: Sequence[Json], ordered: Sequence[Json], recipes: Sequence[Json]) -> Json:
-    """Return the recipe that gives up least by being run now; first what lets others do better; then the portal's first.
+    """Return the recipe that gives up least by being run now; of equals what lets others do better, then the first.
 
     What others would take is not to be made twice: those who make it better come before those who use it.
     """
