@@ -179,7 +179,7 @@ def _needed(nodes: NDArray[np.float64], height: int, width: int) -> tuple[int, i
 def _samples(places: PixelPlaces) -> int:
     """Return at how many places in each direction a pixel of the grid is sampled: 1 unless it is larger than those."""
     area = places.nodes[2][np.isfinite(places.nodes[2])]
-    return max(1, math.ceil(math.sqrt(float(np.median(area))) - 0.25))
+    return max(1, math.ceil(math.sqrt(float(np.median(area))) - 0.1))
 
 
 def _noise_factor(

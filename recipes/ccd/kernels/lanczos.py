@@ -75,7 +75,8 @@ class Run(NamedTuple):
 def weights_of(method: str) -> tuple[int, Floats]:
     """Return the number of taps in each direction (4, 6 or 8; 2 for NEAREST) and their weights at each phase.
 
-    The taps begin ``taps / 2 - 1`` pixels before the pixel in which the position lies; weights add up to one.
+    The taps begin ``taps / 2 - 1`` pixels before the pixel in which the position lies. But for NEAREST the weights have
+    exact moments: they add up to one and have their centre at the position.
     """
     half = {"NEAREST": 1, "BILINEAR": 2, "LANCZOS2": 2, "LANCZOS3": 3, "LANCZOS4": 4}[method]
     phase = np.arange(PHASES + 1)[:, np.newaxis] / PHASES
@@ -87,9 +88,25 @@ def weights_of(method: str) -> tuple[int, Floats]:
     else:
         weights = np.where(np.abs(distance) < half, np.sinc(distance) * np.sinc(distance / half), 0)
         weights[np.abs(weights) < 1e-15] = 0
+        weights = _with_exact_moments(weights, distance, half)
     table = np.zeros((PHASES + 1, 8), np.float32)
-    table[:, : 2 * half] = weights / weights.sum(axis=1, keepdims=True)
+    table[:, : 2 * half] = weights
     return 2 * half, table
+
+
+def _with_exact_moments(weights: Doubles, distance: Doubles, half: int) -> Doubles:
+    """Return Lanczos weights that add up to one, and to zero times the distance.
+
+    Windowed, they do neither: with LANCZOS3 flux would waver by 0.6 % with the phase, and, with the first put right
+    alone, still by 0.15 % where a distortion changes the scale by 1 %. What is missing of the first moment is given by
+    a straight line under a Hann window, up to 0.01 a weight.
+    """
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    missing = -np.sum(weights * distance, axis=1, keepdims=True)
+    window = np.where(np.abs(distance) < half, np.cos(np.pi * distance / (2 * half)) ** 2, 0)
+    zeroth, first, second = (np.sum(window * distance**power, axis=1, keepdims=True) for power in range(3))
+    slope = missing / (second - first**2 / zeroth)
+    return np.asarray(weights + slope * (distance - first / zeroth) * window)
 
 
 @compiled
@@ -100,6 +117,7 @@ def resample(tile: Tile, mesh: Mesh, kernel: Kernel, made: Planes) -> None:
     along = np.empty((3, count))
     lost = np.empty(columns, np.uint8)
     run = Run(np.empty(step), np.empty(step), np.empty(step, np.float32), np.empty(step, np.float32))
+    part = 1.0 / step
     share = kernel.factor / (samples * samples)
     noise_share = share * kernel.factor * kernel.noise_factor
     for row in range(rows):
@@ -116,16 +134,17 @@ def resample(tile: Tile, mesh: Mesh, kernel: Kernel, made: Planes) -> None:
                 window = slice(start, end)
                 bits, gone = made.mask[row, window], lost[window]
                 data, variance = made.data[row, window], made.variance[row, window]
-                area, slope = along[2, cell], along[2, cell + 1] - along[2, cell]
+                a0, a1, a2, a3 = _cubic(along[2], cell)
                 for sub_x in range(samples):
                     place = (start - origin + (sub_x + 0.5) / samples - 0.5) / step
-                    inside = _find_places(along, cell, place, 1.0 / step, mesh.limits, end - start, run)
+                    inside = _find_places(along, cell, place, part, mesh.limits, end - start, run)
                     if inside and kernel.taps != 2 and not _any_touched(tile.touched, run, end - start):
                         _clean(tile, kernel, end - start, run)
                     else:
                         _with_care(tile, kernel, mesh.limits, end - start, run, bits, gone)
                     for index in range(end - start):
-                        ratio = area + (place + index / step) * slope
+                        t = place + index * part
+                        ratio = a0 + t * (a1 + t * (a2 + t * a3))
                         data[index] += np.float32(share * ratio) * run.value[index]
                         variance[index] += np.float32(noise_share * ratio * ratio) * run.noise[index]
         for column in range(columns):
@@ -136,16 +155,15 @@ def resample(tile: Tile, mesh: Mesh, kernel: Kernel, made: Planes) -> None:
 
 @compiled
 def _blend(nodes: Doubles, cell: int, t: float, along: Doubles) -> None:
-    """Interpolate the nodes across the rows of a cell: cubic for x and y, straight for the area ratio."""
+    """Interpolate the nodes across the rows of a cell."""
     w0, w1 = -t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2
     w2, w3 = -(t + 1) * t * (t - 2) / 2, (t + 1) * t * (t - 1) / 6
     for index in range(nodes.shape[2]):
-        for plane in range(2):
+        for plane in range(3):
             along[plane, index] = (
                 w0 * nodes[plane, cell - 1, index] + w1 * nodes[plane, cell, index]
                 + w2 * nodes[plane, cell + 1, index] + w3 * nodes[plane, cell + 2, index]
             )  # fmt: skip
-        along[2, index] = (1 - t) * nodes[2, cell, index] + t * nodes[2, cell + 1, index]
 
 
 @inlined
