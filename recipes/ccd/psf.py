@@ -17,6 +17,7 @@ BRIGHT = 20.0  # sigma of the peak of stars whose size is well measured
 LEAST_STARS = 3
 ENOUGH_STARS = 8
 MOST_STARS = 80
+MOST_SOURCES = 400  # of which the half-light radius is measured: more tell no better where stars are
 LOCUS = 0.15  # stars have half-light radii within this fraction of their mode
 
 
@@ -59,7 +60,7 @@ def measure_psf(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) -
     found = found[(found["flag"] == 0) & _isolated(found["x"], found["y"]) & _whole(found, bad)]
     if len(found) < LEAST_STARS:
         return None
-    found = found[_round(found) & _bright(found, noise)]
+    found = _some(found[_round(found) & _bright(found, noise)])
     reach = np.full(len(found), 12.0) + 3 * found["a"]
     radius, flag = sep.flux_radius(pixels, found["x"], found["y"], reach, 0.5, mask=bad, subpix=5)
     keep = ((flag & ~sep.APER_HASMASKED) == 0) & (radius > 0.5)
@@ -101,6 +102,13 @@ def _bright(found: NDArray[np.void], noise: FloatArray) -> NDArray[np.bool_]:
     height = found["peak"] / noise[found["ypeak"], found["xpeak"]]
     bright = height > BRIGHT
     return bright if bright.sum() >= ENOUGH_STARS else np.ones(len(found), dtype=bool)
+
+
+def _some(found: NDArray[np.void]) -> NDArray[np.void]:
+    """Return as many as are needed, evenly from the whole frame."""
+    if len(found) <= MOST_SOURCES:
+        return found
+    return found[np.linspace(0, len(found) - 1, MOST_SOURCES).astype(int)]
 
 
 def _whole(found: NDArray[np.void], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
