@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from recipes.ccd.astrometry import Solution
 from recipes.ccd.coordinates import Coordinates, Wanted, find_coordinates
 from recipes.ccd.flux_scale import FluxScale, absolute_scale, relative_scale
 from recipes.ccd.grid import Grid, Projection
@@ -122,7 +123,8 @@ def science(
     report(0.02, "finding stars and where they lie")
     found = find_coordinates(reduced_science, reference_catalogue, alignment_frame, wanted)
     scale = None
-    without = ["coordinates from a catalogue"] if found.confidence in ("relative", "none") else []
+    unused = reference_catalogue is not None and found.confidence in ("relative", "none")
+    without = ["reference_catalogue"] if unused else []
     if photometric_parameters is not None:
         scale = absolute_scale(reduced_science, photometric_parameters, output_zeropoint)
     if scale is None:
@@ -296,10 +298,17 @@ def _measure(found: Coordinates) -> list[Measured]:
         Measured("corner_error", fit.corner_error, unit="arcsec"),
         Measured("corner_error_pixel", fit.corner_error / scale, unit="pixel"),
         Measured("distortion_degree", fit.degree),
-        Measured("pointing_offset", solution.offset, unit="arcsec"),
-        Measured("rotation", solution.rotation, unit="degree", limited=bool(found.measured.frame.wcs)),
-        Measured("scale_change", solution.scale - 1),
         Measured("chance_log10", solution.log_odds),
+        *(_measure_header(solution) if found.from_header else []),
+    ]
+
+
+def _measure_header(solution: Solution) -> list[Measured]:
+    """Return how wrong the header's coordinates were."""
+    return [
+        Measured("pointing_offset", solution.offset, unit="arcsec"),
+        Measured("rotation", solution.rotation, unit="degree"),
+        Measured("scale_change", solution.scale - 1),
     ]
 
 
@@ -323,10 +332,11 @@ def _described(found: Coordinates) -> str:
     if fit is None:
         return "Others of the run are aligned with it." if found.itself else "Its coordinates could not be calibrated."
     what = f"a polynomial of degree {fit.degree}" if fit.degree else "an offset alone"
+    off = f"the header's pointing was {solution.offset:.1f} arcsec off; " if found.from_header else ""
     return (
         f"Coordinates: {what} fitted to {fit.count} stars of {found.reference}, rms {fit.rms[0]:.3f} and "
-        f"{fit.rms[1]:.3f} arcsec; the header's pointing was {solution.offset:.1f} arcsec off; odds of chance "
-        f"1e{solution.log_odds:.0f}; confidence {found.confidence}."
+        f"{fit.rms[1]:.3f} arcsec; {off}odds of chance 1e"
+        f"{solution.log_odds:.0f}; confidence {found.confidence}."
     )
 
 

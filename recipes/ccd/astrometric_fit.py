@@ -23,6 +23,8 @@ LEAST_DISTANCE = 1.0  # pixels within which pairs are looked for at the end
 FLOOR = 0.005  # pixels: no position is better, whatever its photons say
 MAD = 1.4826
 _CORNER = 0.3  # pixels by which a corner may be uncertain, where the stars' own scatter is smaller
+_UNSURE_CORNER = 1.0  # pixels by which it may not be uncertain in any case
+_NO_WORSE = 1.1  # scatter of a lower degree in units of the higher one's, for the lower one to do
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Fit:
         """Root mean square of the residuals towards east and north [arcsec]."""
         return np.sqrt(np.mean(self.residuals**2, axis=0)) if self.count else np.zeros(2)
 
+    @property
+    def weighted_rms(self) -> float:
+        """Root mean square on an axis, the better stars weighing more [arcsec]."""
+        weight = self.error**-2
+        return float(np.sqrt(np.sum(weight[:, None] * self.residuals**2) / (2 * np.sum(weight))))
+
 
 def fit_plate(
     plate: Plate, stars: Stars, references: ReferenceStars, *, degree: int, distance: float, clip: float
@@ -91,14 +99,16 @@ def fit_plate(
     """
     usable = np.flatnonzero(stars.clean)
     clean = stars.where(usable)
-    fitted: Fit | None = None
-    for allowed in range(degree, 0, -1):
-        fitted = _iterated(plate, clean, references, allowed, distance, clip)
-        if fitted is None:
-            return None
-        scatter = max(float(fitted.rms.max()), _CORNER * plate.pixel_scale)
-        if fitted.corner_error <= scatter:
+    fitted = _iterated(plate, clean, references, degree, distance, clip)
+    for lower in range(fitted.degree - 1 if fitted else 0, 0, -1):
+        if fitted is None or fitted.corner_error <= max(float(fitted.rms.max()), _CORNER * plate.pixel_scale):
             break
+        simpler = _iterated(plate, clean, references, lower, distance, clip)
+        unsure = fitted.corner_error > _UNSURE_CORNER * plate.pixel_scale
+        # Terms that the stars call for are kept, as long as they do not run away where there are no stars.
+        if simpler is None or not (unsure or simpler.weighted_rms <= _NO_WORSE * fitted.weighted_rms):
+            break
+        fitted = simpler
     return replace(fitted, star=usable[fitted.star]) if fitted else None
 
 

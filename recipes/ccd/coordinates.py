@@ -59,7 +59,8 @@ class Coordinates:
     """Where a frame lies, and how that was found.
 
     ``confidence`` is ``good``, ``low`` (an offset from a few stars), ``relative`` (as another frame has it) or ``none``
-    (as its header has it); ``itself`` tells that it is the frame which others are aligned with.
+    (as its header has it); ``itself`` tells that it is the frame which others are aligned with, ``from_header`` that
+    the first coordinates were those of its header.
     """
 
     measured: MeasuredFrame
@@ -69,6 +70,7 @@ class Coordinates:
     reference: str
     other: MeasuredFrame | None = None
     itself: bool = False
+    from_header: bool = True
     overlap_rms: float | None = None
     overlap_stars: int = 0
     notes: list[str] = field(default_factory=list)
@@ -104,7 +106,8 @@ def find_coordinates(frame: Frame, catalogue: Table | None, alignment: Frame | N
         notes.append("Its coordinates are those of its header." if frame.wcs else "Its coordinates are a guess.")
         return Coordinates(measured, solution, None, confidence, frame.name, other, itself, notes=notes)
     rms, count = _overlap(measured, other) if other else (None, 0)
-    return Coordinates(measured, solution, references, confidence, references.name, other, itself, rms, count, notes)
+    return Coordinates(measured, solution, references, confidence, references.name, other, itself,
+                       plate_of(frame.wcs, frame.shape) is not None, rms, count, notes)  # fmt: skip
 
 
 def is_same_exposure(frame: Frame, other: Frame) -> bool:
