@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from recipes.ccd.bias_exposures import DARK_TIME, bias_exposures, note_of, without_biases
-from recipes.ccd.clipping import clipped_mean, clipped_statistics
+from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.debias import check_serves
-from recipes.ccd.noise import estimated_read_noise, of_regions, read_noise_of
+from recipes.ccd.noise import READ_NOISE_OF_AMPLIFIERS, estimated_read_noise, of_regions, read_noise_of
 from recipes.ccd.raw import OverscanMethod, RawChip, check_alike
+from recipes.ccd.stacking import StackRules, clipped_stack
 from recipes.ccd.sub_windows import sub_window_statistics
 from recipes.errors import UsageError
-from recipes.frame import FloatArray, Frame, MaskArray, rows_of_strips, strip_bounds
-from recipes.masks import NO_DATA
+from recipes.frame import FloatArray, Frame, MaskArray
 from recipes.products import Outcome, Product, attributes_of
-from recipes.progress import tracked
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
 from recipes.values import ReadNoise
@@ -76,61 +75,43 @@ def bias(
         noises = estimated_read_noise(chips)
     if not min(noises.values()) > 0:
         raise UsageError(f"{raw_bias[0].name} and {raw_bias[1].name} show no noise", hint="are they the same frame?")
-    sigma = read_noise_of(first, noises)
-    offsets, notes = _level_offsets(chips, float(np.mean(sigma)))
-    added = {region.amplifier: 1 + first.overscan_noise(region) for region in first.regions}
-    one_variance = np.square(sigma, dtype=np.float32) * read_noise_of(first, added)
-    data = np.empty(first.shape, np.float32)
-    variance, mask = np.empty_like(data), np.empty(first.shape, np.uint16)
-    rejected = 0
-    bounds = strip_bounds(first.shape[0], rows_of_strips(first.shape[1], 3 * len(chips)))
-    for y0, y1 in tracked(bounds, "stacking", 0.2, 0.8):
-        strips = [chip.strip(y0, y1) for chip in chips]
-        stack = np.stack([values - offset for (values, _), offset in zip(strips, offsets, strict=True)])
-        mean = clipped_mean(stack, _rows(sigma, y0, y1), sigma_clip, np.isfinite(stack))
-        empty = mean.count == 0
-        data[y0:y1] = np.where(empty, 0, mean.mean)
-        variance[y0:y1] = np.where(empty, 0, _rows(one_variance, y0, y1) / np.maximum(mean.count, 1))
-        # A pixel is as bad as in any frame, but one frame's missing value does not take it away.
-        bits = np.bitwise_or.reduce([bits for _, bits in strips]) & ~np.uint16(NO_DATA)
-        mask[y0:y1] = np.where(empty, bits | np.uint16(NO_DATA), bits)
-        rejected += int(mean.rejected.sum())
+    read_noise_value = float(np.mean(read_noise_of(first, noises)))
+    offsets, notes = _level_offsets(chips, read_noise_value)
+    no_light = dict.fromkeys(noises, 0.0)
+    stack = clipped_stack(chips, StackRules(sigma_clip, noises, no_light, offsets=offsets), "stacking", 0.2, 0.8)
     notes = [
-        f"{note_of(len(chips), dark_time)}, overscan method {first.method}, read noise {np.mean(sigma):.4g} adu.",
+        f"{note_of(len(chips), dark_time)}, overscan method {first.method}, read noise {read_noise_value:.4g} adu.",
         *notes,
     ]
     attributes = attributes_of(
         raw_bias,
         overscan_correction=first.method,
         number_of_frames=len(chips),
-        read_noise=float(np.mean(sigma)),
+        read_noise=read_noise_value,
+        **({READ_NOISE_OF_AMPLIFIERS: noises} if len(noises) > 1 else {}),
         **({DARK_TIME: dark_time} if dark_time else {}),
     )
-    measured = _measure(data, mask, previous, first.has_overscan)
-    measured.append(Measured("rejected_fraction", rejected / (data.size * len(chips))))
+    measured = _measure(stack.data, stack.mask, previous, first.has_overscan)
+    measured.append(Measured("rejected_fraction", stack.rejected / (stack.data.size * len(chips))))
     numbers = {value.name: value.value for value in measured if value.name in ("mean", "stdev")}
     attributes = attributes.model_copy(update=numbers)
     made_without = without_biases(dark_time)
     made_without += ["overscan"] if overscan_correction and not first.has_overscan else []
-    content = Frame(data, variance=variance, mask=mask, unit="adu", name="BiasFrame")
+    content = Frame(stack.data, variance=stack.variance, mask=stack.mask, unit="adu", name="BiasFrame")
     return Outcome.one(Product("BiasFrame", content, attributes, measured, made_without, notes), left_out)
 
 
-def _level_offsets(chips: Sequence[RawChip], read_noise: float) -> tuple[list[np.float32], list[str]]:
+def _level_offsets(chips: Sequence[RawChip], read_noise: float) -> tuple[list[float], list[str]]:
     """Return what to subtract from each frame so that all have one level, and notes; zeros where that is so already."""
     if chips[0].has_overscan:
-        return [np.float32(0)] * len(chips), []
+        return [0.0] * len(chips), []
     levels = np.array([clipped_statistics(chip.whole()).mean for chip in chips])
     offsets = levels - levels.mean()
     if np.abs(offsets).max() <= read_noise:
-        return [np.float32(0)] * len(chips), []
+        return [0.0] * len(chips), []
     worst = int(np.abs(offsets).argmax())
     note = f"Levels differ by up to {offsets[worst]:.4g} adu ({chips[worst].name}); all were brought to their mean."
-    return [np.float32(offset) for offset in offsets], [note]
-
-
-def _rows(values: Any, y0: int, y1: int) -> Any:
-    return values[y0:y1] if np.ndim(values) else values
+    return [float(offset) for offset in offsets], [note]
 
 
 def _measure(data: FloatArray, mask: MaskArray, previous: Frame | None, has_overscan: bool) -> list[Measured]:
@@ -152,7 +133,7 @@ def _measure(data: FloatArray, mask: MaskArray, previous: Frame | None, has_over
 
 RECIPE = Recipe(
     name="Bias",
-    version="1",
+    version="2",
     function=bias,
     inputs=(
         Input("raw_bias", ("RawBias", "RawDark"), minimum=3, maximum=None, primary=True),

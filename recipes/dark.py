@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-import numpy as np
-
 from recipes.ccd.bias_exposures import DARK_TIME
-from recipes.ccd.clipping import clipped_mean, clipped_statistics
+from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.debias import DARK_TEMPERATURE_TOLERANCE, DebiasedChip
+from recipes.ccd.noise import of_regions, read_noise_with
 from recipes.ccd.raw import OverscanMethod, check_alike
+from recipes.ccd.stacking import StackRules, clipped_stack
 from recipes.errors import UsageError
-from recipes.frame import FloatArray, Frame, number_of, rows_of_strips, strip_bounds
+from recipes.frame import Frame, number_of
 from recipes.job import LeftOut
-from recipes.masks import NO_DATA
 from recipes.products import Outcome, Product, attributes_of
-from recipes.progress import tracked
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
 from recipes.values import GainLinearity
@@ -62,8 +59,9 @@ def dark(
 
     Notes
     -----
-    Rates are weighted by exposure time: the accepted counts over the accepted seconds. The variance is
-    :math:`\left(\sum_i (\sigma_{RN}^2 + r t_i / g) + T^2 \sigma_b^2\right) / T^2` with T the sum of the accepted times.
+    Rates are weighted by exposure time: the accepted counts over the accepted seconds. For N accepted values of T
+    seconds in all the variance is :math:`\left(N \sigma_{RN}^2 (1 + v) + r T / g + N^2 \sigma_b^2\right) / T^2`, v
+    being what the subtraction of the overscan's median adds.
     """
     frames, left_out = _of_one_temperature(raw_dark)
     from_darks = bias_frame.number(DARK_TIME) or 0.0
@@ -74,34 +72,16 @@ def dark(
     check_alike(frames, minimum=3, what="Dark (darks of one temperature with known exposure time)")
     chips = [DebiasedChip(frame, overscan_correction, bias_frame) for frame in frames]
     seconds = [float(frame.attributes.exposure_time or 0.0) - from_darks for frame in frames]
-    gain = _gain(gain_linearity, frames[0])
-    read_noise = bias_frame.number("read_noise") or number_of(frames[0].attributes, "nominal_read_noise") or 1.0
-    shape = chips[0].shape
-    data, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    mask = np.empty(shape, np.uint16)
-    times = np.array(seconds, np.float32)[:, np.newaxis, np.newaxis]
-    rejected = 0
-    for y0, y1 in tracked(strip_bounds(shape[0], rows_of_strips(shape[1], 4 * len(chips))), "stacking", 0.1, 0.8):
-        strips = [chip.strip(y0, y1) for chip in chips]
-        stack = np.stack([values for values, _ in strips]) / times
-
-        mean = clipped_mean(
-            stack, partial(_sigma, times, read_noise, gain), sigma_clip, np.isfinite(stack), weights=seconds
-        )
-        empty = mean.count == 0
-        total = np.maximum(mean.weight, np.float32(1e-6))
-        data[y0:y1] = np.where(empty, 0, mean.mean)
-        noise = mean.count * np.float32(read_noise**2) + np.maximum(data[y0:y1], 0) * mean.weight / np.float32(gain)
-        share = mean.count / total
-        variance[y0:y1] = noise / total**2 + share**2 * chips[0].calibration_variance(y0, y1)
-        bits = np.bitwise_or.reduce([bits for _, bits in strips]) & ~np.uint16(NO_DATA)
-        mask[y0:y1] = np.where(empty, bits | np.uint16(NO_DATA), bits)
-        rejected += int(mean.rejected.sum())
+    gain, of_amplifiers = _gain(gain_linearity, frames[0])
+    read_noise = read_noise_with(bias_frame, chips[0], 1.0)
+    photons = {name: 1 / gain for name, gain in of_regions(chips[0].regions, of_amplifiers, gain).items()}
+    stack = clipped_stack(chips, StackRules(sigma_clip, read_noise, photons, norms=seconds), "stacking", 0.1, 0.8)
+    data, mask = stack.data, stack.mask
     statistics = clipped_statistics(data[mask == 0])
     measured = [
         Measured("dark_current", statistics.median, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu/s"),
         Measured("stdev", statistics.stdev, unit="adu/s"),
-        Measured("rejected_fraction", rejected / (data.size * len(chips))),
+        Measured("rejected_fraction", stack.rejected / (data.size * len(chips))),
     ]
     earlier = previous.number("dark_current") if previous is not None else None
     if earlier is not None:
@@ -116,14 +96,8 @@ def dark(
     shortest, longest = from_darks + min(seconds), from_darks + max(seconds)
     notes = [f"{len(frames)} darks of {shortest:g} to {longest:g} s at {attributes.temperature} deg C."]
     made_without = ["overscan"] if overscan_correction and not chips[0].has_overscan else []
-    content = Frame(data, variance=variance, mask=mask, unit="adu/s", name="DarkFrame")
+    content = Frame(data, variance=stack.variance, mask=mask, unit="adu/s", name="DarkFrame")
     return Outcome.one(Product("DarkFrame", content, attributes, measured, made_without, notes), left_out)
-
-
-def _sigma(seconds: FloatArray, read_noise: float, gain: float, rate: FloatArray) -> FloatArray:
-    """Return the standard deviation of each frame's rate where the dark current is `rate` [adu/s]."""
-    counts = np.maximum(rate, 0) * seconds
-    return np.asarray(np.sqrt(np.float32(read_noise**2) + counts / np.float32(gain)) / seconds, np.float32)
 
 
 def _longer(
@@ -159,15 +133,17 @@ def _of_one_temperature(frames: Sequence[Frame]) -> tuple[list[Frame], list[Left
     return kept, left_out
 
 
-def _gain(gain_linearity: GainLinearity | None, frame: Frame) -> float:
+def _gain(gain_linearity: GainLinearity | None, frame: Frame) -> tuple[float, Mapping[str, float]]:
+    """Return the gain and that of each amplifier of which it is known [electron/adu]."""
     if gain_linearity is not None:
-        return gain_linearity.gain
-    return number_of(frame.attributes, "nominal_gain") or 1.0
+        return gain_linearity.gain, gain_linearity.amplifiers
+    nominal = number_of(frame.attributes, "nominal_gain")
+    return nominal if nominal and nominal > 0 else 1.0, {}
 
 
 RECIPE = Recipe(
     name="Dark",
-    version="1",
+    version="2",
     function=dark,
     inputs=(
         Input("raw_dark", ("RawDark",), minimum=3, maximum=None, primary=True),

@@ -72,7 +72,7 @@ def dome_flat(
 
 RECIPE = Recipe(
     name="DomeFlat",
-    version="1",
+    version="2",
     function=dome_flat,
     inputs=(
         Input("raw_flat", ("RawDomeFlat",), minimum=1, maximum=None, primary=True),

@@ -71,7 +71,7 @@ class FilePlane:
         size = (y1 - y0) * width * self._type.itemsize
         raw = os.pread(self._file.fileno(), size, self._offset + y0 * width * self._type.itemsize)
         if len(raw) != size:
-            raise UsageError(f"{self._name}: the file ends before row {y1}", hint="it was cut off: copy it again")
+            raise self._cut_off(y1)
         stored = np.frombuffer(raw, self._type).reshape(y1 - y0, width)[:, columns]
         if self._convention:
             plain = stored if self._zero == 0 else stored.astype(np.int64) + int(self._zero)
@@ -80,6 +80,22 @@ class FilePlane:
         if self._blank is not None:
             values[stored == self._blank] = np.nan
         return values
+
+    @property
+    def stored_zero(self) -> float | None:
+        """What is added to stored 16-bit numbers, None where they are others or need more than that."""
+        simple = self._type == np.dtype(">i2") and self._scale == 1.0 and self._blank is None and not self._convention
+        return self._zero if simple and self._zero == np.float32(self._zero) else None
+
+    def read_stored(self, y0: int, rows: NDArray[np.uint16]) -> None:
+        """Fill `rows` (C-contiguous, of full width) from row `y0` on with the numbers as they are stored."""
+        into = memoryview(rows).cast("B")  # type: ignore[arg-type]
+        position = self._offset + y0 * self._shape[1] * self._type.itemsize
+        if os.preadv(self._file.fileno(), [into], position) != into.nbytes:
+            raise self._cut_off(y0 + len(rows))
+
+    def _cut_off(self, row: int) -> UsageError:
+        return UsageError(f"{self._name}: the file ends before row {row}", hint="it was cut off: copy it again")
 
     def _scaled(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         if self._type.itemsize <= 2 or (self._type.kind == "f" and self._type.itemsize == 4):

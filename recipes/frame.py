@@ -156,6 +156,22 @@ class Frame:
         variance = None if self._variance is None else self._variance.read(y0, y1)
         return Strip(y0, y1, data, variance, mask)
 
+    @property
+    def stored_zero(self) -> float | None:
+        """What is added to the 16-bit whole numbers that its pixels are stored as; None where they are not such."""
+        return getattr(self._data, "stored_zero", None) if self._mask is None else None
+
+    def read_stored(self, y0: int, rows: NDArray[np.uint16]) -> None:
+        """Fill `rows` (C-contiguous) from row `y0` on with the numbers as they are stored, big-endian."""
+        self._data.read_stored(y0, rows)  # type: ignore[union-attr]
+
+    def numbers(self, y0: int, y1: int) -> FloatArray:
+        """Return the science pixels of rows `y0` to `y1`, NaN where its mask says that there are no data."""
+        data = self.section(Section(y0, y1, 0, self.shape[1]))
+        if self._mask is None:
+            return data
+        return np.where(self._mask.read(y0, y1) & np.uint16(NO_DATA), np.float32(np.nan), data)
+
     def section(self, section: Section) -> FloatArray:
         """Return the science pixels of a section, without converting those beside it."""
         if self._data is None:

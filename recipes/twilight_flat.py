@@ -73,7 +73,7 @@ def twilight_flat(
 
 RECIPE = Recipe(
     name="TwilightFlat",
-    version="1",
+    version="2",
     function=twilight_flat,
     inputs=(
         Input("raw_flat", ("RawTwilightFlat",), minimum=1, maximum=None, primary=True),

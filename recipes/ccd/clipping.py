@@ -187,7 +187,7 @@ def sorted_lanes(stack: FloatArray) -> list[FloatArray]:
     times as fast as sorting along the first axis.
     """
     lanes = [np.asarray(plane) for plane in stack]
-    for low, high in _network(len(lanes)):
+    for low, high in sorting_network(len(lanes)):
         smaller = np.minimum(lanes[low], lanes[high])
         lanes[high] = np.maximum(lanes[low], lanes[high])
         lanes[low] = smaller
@@ -195,7 +195,8 @@ def sorted_lanes(stack: FloatArray) -> list[FloatArray]:
 
 
 @cache
-def _network(size: int) -> tuple[tuple[int, int], ...]:
+def sorting_network(size: int) -> tuple[tuple[int, int], ...]:
+    """Return the comparisons (lower place, higher place) that sort so many values, in order."""
     pairs: list[tuple[int, int]] = []
     top = 1 << max(size - 1, 1).bit_length() - 1
     step = top

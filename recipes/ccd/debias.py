@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recipes.ccd.bias_exposures import DARK_TIME
 from recipes.ccd.raw import RawChip
@@ -56,6 +57,27 @@ class DebiasedChip(RawChip):
             refuse_other_method(bias_frame, self)
         if dark_frame is not None:
             check_serves(dark_frame, frame, self.shape)
+
+    @property
+    def dark_seconds(self) -> float:
+        """For how long it collected dark current beyond what the bias takes away [s]."""
+        return self._seconds
+
+    def calibration_rows(self, y0: int, y1: int) -> tuple[NDArray[Any] | None, ...]:
+        """Return rows of the bias, the dark, what they do not know (bool), and their variances; None where unused."""
+        bias = self._bias.strip(y0, y1) if self._bias is not None else None
+        dark = self._dark.strip(y0, y1) if self._dark is not None else None
+        unknown: NDArray[np.bool_] | None = None
+        for strip in (bias, dark):
+            if strip is not None and (bad := (strip.mask & np.uint16(NO_DATA)) != 0).any():
+                unknown = bad if unknown is None else unknown | bad
+        return (
+            None if bias is None else bias.data,
+            None if dark is None else dark.data,
+            unknown,
+            None if bias is None else bias.variance,
+            None if dark is None else dark.variance,
+        )
 
     def strip(self, y0: int, y1: int) -> tuple[FloatArray, MaskArray]:
         """Return the corrected rows `y0` to `y1` and their mask; pixels the bias or dark does not know are no data."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 
-from recipes.ccd.clipping import clipped_mean, clipped_statistics
+from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.debias import DebiasedChip, check_serves, usable_dark
-from recipes.ccd.noise import of_regions, photon_transfer, read_noise_of
+from recipes.ccd.noise import of_regions, photon_transfer, read_noise_with
 from recipes.ccd.raw import check_alike
+from recipes.ccd.stacking import StackResult, StackRules, clipped_stack
 from recipes.ccd.sub_windows import central_quarter, sub_window_difference, sub_window_statistics
 from recipes.errors import UsageError
-from recipes.frame import FloatArray, Frame, MaskArray, number_of, rows_of_strips, strip_bounds
+from recipes.frame import FloatArray, Frame, MaskArray, number_of
 from recipes.job import LeftOut
 from recipes.masks import COLD, HOT, NO_DATA, SATURATED
 from recipes.products import Product, attributes_of
@@ -66,9 +65,9 @@ def make_flat(
     Notes
     -----
     Each frame is divided by its clipped mean m over the good pixels of the central quarter. Rejection is about the
-    median with the variance (f m / g + RN²) / m² of a pixel of response f, gain g and read noise RN. The mean is
-    weighted by m, as photon noise asks for: with W the sum of m over the n accepted frames the variance of the result
-    is (f W / g + n RN²) / W², plus n²/W² times that of bias and dark, which all frames have in common.
+    median with the variance (f m / g + RN²) / m² of a pixel of response f, gain g and read noise RN (each amplifier's
+    own). The mean is weighted by m, as photon noise asks for; :class:`~recipes.ccd.stacking.StackResult` gives its
+    variance.
     """
     check_alike(raw, minimum=1, what=kind, same_filter=True)
     dark_frame, left_out = usable_dark(given.dark_frame, raw)
@@ -83,18 +82,19 @@ def make_flat(
     usable, refused = _usable(chips, bad, directions)
     left_out += refused
     gains, without = _gains(usable, given.gain_linearity)
-    read_noise = _read_noise(given.bias_frame, first.frame)
-    data, variance, mask, rejected = _stack(usable, bad, gains, read_noise, directions.sigma_clip)
+    stack = _stack(usable, bad, gains, given.bias_frame, directions.sigma_clip)
+    data, variance, mask = stack.data, stack.variance, stack.mask
     good = mask == 0
     centre = central_quarter(first.shape)
     scale = clipped_statistics(data[centre][good[centre]]).mean
     if not scale > 0:
         raise UsageError(f"the central quarter of {kind} from {first.name} has no good pixel")
-    data, variance = data / np.float32(scale), variance / np.float32(scale) ** 2
+    data /= np.float32(scale)
+    variance /= np.float32(scale) ** 2
     attributes = attributes_of(
         [entry.chip.frame for entry in usable], overscan_correction=first.method, number_of_frames=len(usable)
     )
-    measured = _measure(data, good, usable, rejected, given.previous)
+    measured = _measure(data, good, usable, stack.rejected, given.previous)
     levels = ", ".join(f"{entry.chip.name} {entry.level:.5g}" for entry in usable)
     notes = [f"Levels in the central quarter [adu]: {levels}."]
     without += ["overscan"] if directions.overscan_correction and not first.has_overscan else []
@@ -172,47 +172,25 @@ def _gains(usable: Sequence[_Usable], gain_linearity: GainLinearity | None) -> t
     return of_regions(chip.regions, found, 1.0), ["any known gain"]
 
 
-def _read_noise(bias_frame: Frame | None, frame: Frame) -> float:
-    known = bias_frame.number("read_noise") if bias_frame is not None else None
-    return known or number_of(frame.attributes, "nominal_read_noise") or 0.0
-
-
 def _stack(
-    usable: Sequence[_Usable], bad: MaskArray, gains: Mapping[str, float], read_noise: float, sigma_clip: float
-) -> tuple[FloatArray, FloatArray, MaskArray, int]:
-    """Return mean, variance and mask of the normalised frames and how many values were rejected."""
-    first = usable[0].chip
-    shape = first.shape
-    data, variance, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16)
-    levels = np.array([entry.level for entry in usable], np.float32)[:, np.newaxis, np.newaxis]
-    gain: Any = read_noise_of(first, gains)
-    rejected = 0
-    bounds = strip_bounds(shape[0], rows_of_strips(shape[1], 5 * len(usable)))
-    for y0, y1 in tracked(bounds, "stacking", 0.2, 0.8):
-        strips = [entry.chip.strip(y0, y1) for entry in usable]
-        stack = np.stack([values for values, _ in strips]) / levels
-        bits = np.stack([bits for _, bits in strips])
-        valid = (bits & np.uint16(SATURATED | NO_DATA)) == 0
-        gain_rows = gain[y0:y1] if np.ndim(gain) else np.float32(gain)
-        sigma = partial(_sigma, levels, gain_rows, read_noise)
-        mean = clipped_mean(stack, sigma, sigma_clip, valid, weights=[entry.level for entry in usable])
-        empty = mean.count == 0
-        value = np.where(empty, np.float32(1), mean.mean)
-        data[y0:y1] = value
-        total = np.maximum(mean.weight, np.float32(1e-6))
-        noise = (np.maximum(value, 0) * total / gain_rows + mean.count * np.float32(read_noise**2)) / total**2
-        common = (mean.count / total) ** 2 * first.calibration_variance(y0, y1)
-        variance[y0:y1] = np.where(empty, 0, noise + common)
-        never = np.bitwise_and.reduce(bits) & np.uint16(SATURATED)
-        mask[y0:y1] = bad[y0:y1] | never | np.where(empty | (value <= 0), np.uint16(NO_DATA), np.uint16(0))
-        rejected += int(mean.rejected.sum())
-    return data, variance, mask, rejected
-
-
-def _sigma(levels: FloatArray, gain: Any, read_noise: float, response: FloatArray) -> FloatArray:
-    """Return the standard deviation of each normalised value where the response is `response`."""
-    photons = np.maximum(response, 0) * levels / gain
-    return np.asarray(np.sqrt(photons + np.float32(read_noise**2)) / levels, np.float32)
+    usable: Sequence[_Usable], bad: MaskArray, gains: Mapping[str, float], bias_frame: Frame | None, sigma_clip: float
+) -> StackResult:
+    """Return the mean of the normalised frames; a pixel without light is no data."""
+    chips = [entry.chip for entry in usable]
+    rules = StackRules(
+        sigma_clip,
+        read_noise_with(bias_frame, chips[0], 0.0),
+        {name: 1 / gain for name, gain in gains.items()},
+        norms=[entry.level for entry in usable],
+        saturated_unfit=True,
+        empty_value=1.0,
+    )
+    stack = clipped_stack(chips, rules, "stacking", 0.2, 0.8)
+    stack.mask[...] |= bad
+    dark = stack.data <= 0
+    if dark.any():
+        stack.mask[dark] |= np.uint16(NO_DATA)
+    return stack
 
 
 def _measure(

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.raw import RawChip, Region
 from recipes.ccd.sub_windows import sub_windows
-from recipes.frame import FloatArray
+from recipes.frame import FloatArray, Frame, number_of
 
+# Attribute in which a master bias hands on the read noise of each amplifier [adu].
+READ_NOISE_OF_AMPLIFIERS = "read_noise_of_amplifiers"
 _PIXELS_A_WINDOW = 4096
 _PIXELS_OF_AN_ESTIMATE = 2**20
 _LEAST_USABLE = 0.5
@@ -137,6 +139,14 @@ def read_noise_of(chip: RawChip, given: Mapping[str, float] | float) -> FloatArr
         return given
     values = [given[region.amplifier] for region in chip.regions]
     return values[0] if len(set(values)) == 1 else chip.of_amplifiers(dict(given))
+
+
+def read_noise_with(bias_frame: Frame | None, chip: RawChip, default: float) -> dict[str, float]:
+    """Return the read noise of each amplifier as the master bias knows it, else the nominal one, else `default`."""
+    known = bias_frame.number("read_noise") if bias_frame is not None else None
+    value = known or number_of(chip.frame.attributes, "nominal_read_noise") or default
+    several = getattr(bias_frame.attributes, READ_NOISE_OF_AMPLIFIERS, None) if bias_frame is not None else None
+    return of_regions(chip.regions, several if isinstance(several, Mapping) else {}, value)
 
 
 def of_regions(regions: Sequence[Region], of: Mapping[str, float], default: float) -> dict[str, float]:

@@ -73,7 +73,27 @@ class RawChip:
             for amplifier, section in data_sections
         )
         self.saturation = frame.attributes.saturation
-        self._levels = [self._level(region) for region in self.regions]
+        self._found_levels: dict[int, FloatArray] = {}
+
+    @property
+    def raw_rows(self) -> NDArray[np.intp]:
+        """The row of the raw frame of each row of the trimmed image."""
+        return self._raw_rows
+
+    def raw_column(self, region: Region) -> int:
+        """Return the column of the raw frame with which a region begins."""
+        return int(self._raw_columns[region.columns.start])
+
+    def is_beside(self, region: Region) -> bool:
+        """Whether the region's overscan covers all of its rows."""
+        first, last = self._raw_rows[region.rows.start], self._raw_rows[region.rows.stop - 1]
+        return region.overscan is not None and region.overscan.y0 <= first and last < region.overscan.y1
+
+    def level(self, index: int) -> FloatArray:
+        """Return the overscan level of the region of that number in a shape that subtracts from it."""
+        if index not in self._found_levels:
+            self._found_levels[index] = self._level(self.regions[index])
+        return self._found_levels[index]
 
     @property
     def origin(self) -> tuple[int, int]:
@@ -99,7 +119,8 @@ class RawChip:
         if not self.has_overscan:
             return data, mask
         corrected = np.array(data)
-        for region, level in zip(self.regions, self._levels, strict=True):
+        for number, region in enumerate(self.regions):
+            level = self.level(number)
             top, bottom = max(region.rows.start, y0), min(region.rows.stop, y1)
             if top >= bottom:
                 continue
