@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from django.db.models import Q
+from pydantic import ValidationError
 
 from archive.calibration import Choice
 from archive.context import Context, visible
 from archive.models import Validity
 from archive.sky import within_cone
+from recipes.attributes import Photometry
+from recipes.photometric_systems import band_of_filter
 
 KIND = "ReferenceCatalogue"
 # A pointing is wrong by up to this much (issue of the recipes: astrometry starts from 2 arcmin off) [degree].
@@ -101,30 +103,36 @@ def choose_by_sky(context: Context, requests: Sequence[SkyRequest]) -> list[Choi
 
 def sky_request(attributes: Mapping[str, Any], use: str) -> SkyRequest:
     """Return what a frame with these attributes asks: its field with room for a wrong pointing, its time, its band."""
+    place = ("centre_ra", "centre_dec") if attributes.get("centre_ra") is not None else ("ra", "dec")
+    ra, dec = (_number(attributes.get(name)) for name in place)
     request = SkyRequest(
         use=use,
-        ra=_number(attributes.get("ra")),
-        dec=_number(attributes.get("dec")),
+        ra=ra,
+        dec=dec,
         radius=round(field_radius(attributes) + POINTING_ERROR, 5),
         year=_year(attributes.get("date_obs")),
     )
     if use == "astrometry":
         return request
-    photometry = attributes.get("photometry")
-    declared = photometry if isinstance(photometry, Mapping) else {}
+    photometry = photometry_of(attributes)
+    if photometry is None:
+        return request
     return replace(
         request,
-        band=str(declared.get("band") or "") or plain_band(str(attributes.get("filter") or "")),
-        colour=tuple(band for band in str(declared.get("colour") or "").split("-") if band),
-        system=str(declared.get("system") or ""),
+        band=photometry.band,
+        colour=tuple(band for band in photometry.colour.split("-") if band),
+        system=photometry.system,
     )
 
 
-def plain_band(filter_name: str) -> str:
-    """Return the band that a filter's name says by itself (``V``, ``SDSS r'``, ``g_SDSS``), for undeclared filters."""
-    words = re.sub(r"(?i)sdss|sloan|johnson|cousins|bessell?|ps1|landolt|filter", " ", filter_name)
-    letters = re.sub(r"[^A-Za-z0-9]+", " ", words).split()
-    return letters[0].removesuffix("p") if letters and len(letters[0]) <= 2 else filter_name
+def photometry_of(attributes: Mapping[str, Any]) -> Photometry | None:
+    """Return which standard band a frame is taken in: as its camera's file declares, else as the filter's name says."""
+    try:
+        declared = Photometry.model_validate(attributes.get("photometry"))
+    except ValidationError:
+        band = band_of_filter(str(attributes.get("filter") or ""))
+        return band.photometry() if band else None
+    return declared
 
 
 def field_radius(attributes: Mapping[str, Any]) -> float:

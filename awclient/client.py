@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -168,6 +168,19 @@ class Portal:
                     for path in paths
                 ]
                 return self.http.post(self._address("/ingest/catalogue"), data=fields, files=files, timeout=600.0)
+
+        return self._decode(self._patiently(send))
+
+    def ingest_reduced(self, parts: Mapping[str, Path], fields: dict[str, str]) -> Json:
+        """Upload an exposure that others reduced (``image``, ``weight``, ``mask``, ``camera``); return the outcome."""
+
+        def send() -> httpx.Response:
+            with ExitStack() as opened:
+                files = {
+                    part: (path.name, opened.enter_context(path.open("rb")), "application/octet-stream")
+                    for part, path in parts.items()
+                }
+                return self.http.post(self._address("/ingest/reduced"), data=fields, files=files, timeout=600.0)
 
         return self._decode(self._patiently(send))
 

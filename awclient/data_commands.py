@@ -13,6 +13,7 @@ from awclient.terminal import Progress, out, out_json, out_table, say
 
 if TYPE_CHECKING:
     from awclient.client import Json, Portal
+    from awclient.ingest import IngestReport
 
 TypeOption = Annotated[
     list[str] | None,
@@ -144,9 +145,18 @@ def ingest(  # noqa: PLR0913, PLR0917 - an option each
     system: Annotated[str, typer.Option(help="Its magnitudes are Vega or AB.")] = "",
     epoch: Annotated[str, typer.Option(help="Year of its positions, like 2000.0.")] = "",
     use: Annotated[str, typer.Option(help="What it is good for: astrometry,photometry.")] = "",
+    reduced: Annotated[
+        bool, typer.Option("--reduced", help="The files are exposures that others reduced, with weights and masks.")
+    ] = False,
+    weight: Annotated[Path | None, typer.Option(help="Weight of the one reduced image that is named.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask of the one reduced image that is named.")] = None,
+    weight_type: Annotated[str, typer.Option(help="Its weights are weight (1/variance), variance or sigma.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Upload raw frames, or a reference catalogue: what cannot be understood is reported, the rest goes in, once."""
+    """Upload raw frames, reduced ones or a reference catalogue: what is not understood is reported, the rest goes in.
+
+    Of reduced exposures image, weight and mask are found together by their names (ooi, oow, ood; .weight; _mask).
+    """
     from awclient.ingest import ingest_paths, read_type_rules
 
     of_catalogue = {"columns": columns, "system": system, "epoch": epoch, "use": use}
@@ -155,9 +165,39 @@ def ingest(  # noqa: PLR0913, PLR0917 - an option each
         return
     if any(of_catalogue.values()):
         raise UsageProblem("--columns, --system, --epoch and --use are of a catalogue", hint="name it by --catalogue")
+    if (weight or mask or weight_type) and not reduced:
+        raise UsageProblem(
+            "--weight, --mask and --weight-type are of exposures that others reduced", hint="add --reduced"
+        )
     rules = read_type_rules(type or [])
     with session_of(context).open() as portal, Progress(quiet=json) as progress:
-        report = ingest_paths(portal, paths, rules, instrument=instrument, camera=camera, progress=progress)
+        if reduced:
+            fields = {"instrument": instrument, "weight_type": weight_type}
+            report = _ingest_reduced(portal, paths, {"weight": weight, "mask": mask}, fields, camera, progress)
+        else:
+            report = ingest_paths(portal, paths, rules, instrument=instrument, camera=camera, progress=progress)
+    _tell(report, json)
+
+
+def _ingest_reduced(
+    portal: Portal,
+    paths: list[Path],
+    parts: dict[str, Path | None],
+    fields: dict[str, str],
+    camera: Path | None,
+    progress: Progress,
+) -> IngestReport:
+    from awclient.reduced import ReducedExposure, find_exposures, ingest_exposures
+
+    named = {part: path for part, path in parts.items() if path is not None}
+    if named and (len(paths) != 1 or not paths[0].is_file()):
+        raise UsageProblem("--weight and --mask are those of one image", hint="name that image alone")
+    exposures = [ReducedExposure({"image": paths[0], **named})] if named else find_exposures(paths)
+    return ingest_exposures(portal, exposures, fields, camera, progress)
+
+
+def _tell(report: IngestReport, json: bool) -> None:
+    """Print what became of the files."""
     if json:
         out_json(report.as_json())
     else:

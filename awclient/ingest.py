@@ -97,7 +97,7 @@ def frames_below(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[s
                     continue
                 if CATALOGUES in relative.parts[:-1]:  # no frames: awclient.catalogues brings them in
                     continue
-                if _is_fits_name(file.name):
+                if is_fits_name(file.name):
                     frames.append((file, relative))
                 else:
                     others.append(str(relative))
@@ -113,7 +113,8 @@ def frames_below(paths: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[s
     return frames, others
 
 
-def _is_fits_name(name: str) -> bool:
+def is_fits_name(name: str) -> bool:
+    """Whether a file is called as observatories call FITS files."""
     lower = name.lower()
     for ending in _PACKED:
         lower = lower.removesuffix(ending)

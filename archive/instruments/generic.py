@@ -6,14 +6,19 @@ import re
 import tomllib
 from typing import Any
 
+from pydantic import ValidationError
+
 from archive.translation.camera import USUAL, Camera
 from archive.translation.types import kind_of_word
-from recipes.attributes import FrameAttributes, Section
+from recipes.attributes import FrameAttributes, Photometry, Section
+from recipes.masks import MASK_BITS
 
 _SECTIONS = ("data_section", "prescan_x", "overscan_x", "prescan_y", "overscan_y")
 _KEYWORDS = {*USUAL, *_SECTIONS, "type", "date_obs", "time_obs", "longitude", "readout_mode"}
 _FIXED = {name for name in FrameAttributes.model_fields if name not in {"instrument", "date_obs", "night"}}
-_TOP = {"name", "instrume", "longitude", "time_format", "read_noise_unit", "keywords", "fixed", "types"}
+_TOP = {"name", "instrume", "longitude", "time_format", "read_noise_unit", "keywords", "fixed", "types", "photometry",
+        "mask_bits", "mask_codes"}  # fmt: skip
+_COLOUR = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,59}")
 
 
@@ -46,6 +51,9 @@ def camera_from_toml(text: str) -> Camera:
         longitude=None if longitude is None else float(longitude),
         time_format=str(given.get("time_format", "")),
         read_noise_unit=unit,
+        photometry=_photometry(_table(given, "photometry")),
+        mask_bits=_mask(_table(given, "mask_bits"), "mask_bits") | _mask(_table(given, "mask_codes"), "mask_codes"),
+        mask_codes=_one_of(given, "mask_bits", "mask_codes") == "mask_codes",
     )
 
 
@@ -80,6 +88,50 @@ def _types(given: dict[str, Any]) -> dict[str, str]:
             raise BadCamera(f"[types] {word!r}: {meant!r} is none of bias, dark, domeflat, twilight, science")
         found[word] = kind
     return found
+
+
+def _photometry(given: dict[str, Any]) -> dict[str, Photometry]:
+    found = {}
+    for name, declared in given.items():
+        where = f"[photometry.{name}]"
+        if not isinstance(declared, dict):
+            raise BadCamera(f'[photometry]: write a table for each filter, like [photometry.{name}] with band = "V"')
+        _only(declared, set(Photometry.model_fields), where)
+        try:
+            photometry = Photometry.model_validate(declared)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise BadCamera(f"{where} {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        if photometry.system not in {"", "Vega", "AB"}:
+            raise BadCamera(f'{where}: system is "Vega" or "AB"')
+        if photometry.colour and not _COLOUR.fullmatch(photometry.colour):
+            raise BadCamera(f'{where}: colour is two bands with a minus between, like "B-V"')
+        if photometry.colour_term and not photometry.colour:
+            raise BadCamera(f'{where}: a colour_term needs its colour, like colour = "B-V"')
+        found[name] = photometry
+    return found
+
+
+def _mask(given: dict[str, Any], where: str) -> dict[int, int]:
+    """Return for each bit (or code) of a mask the bit of ours that it means; "good" for a code that is none."""
+    ours = {meaning: bit for bit, meaning in MASK_BITS.items()} | {"good": 0}
+    found = {}
+    for number, meaning in given.items():
+        if not number.isdecimal() or int(number) >= 2**31:
+            raise BadCamera(f"[{where}] {number!r} is no value of a mask: write it as a number, like 4 or 128")
+        if where == "mask_bits" and int(number).bit_count() != 1:
+            raise BadCamera(f"[{where}] {number} is no single bit: 1, 2, 4, 8...; for codes write [mask_codes]")
+        if str(meaning).replace("_", " ") not in ours:
+            raise BadCamera(f"[{where}] {number}: {meaning!r} is none of {', '.join(ours)}")
+        found[int(number)] = ours[str(meaning).replace("_", " ")]
+    return found
+
+
+def _one_of(given: dict[str, Any], *names: str) -> str:
+    there = [name for name in names if name in given]
+    if len(there) > 1:
+        raise BadCamera(f"write one of {' and '.join(f'[{name}]' for name in names)}, not both")
+    return there[0] if there else ""
 
 
 def _table(given: dict[str, Any], name: str) -> dict[str, Any]:

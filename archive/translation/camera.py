@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from archive.headers import Header
+from recipes.attributes import Photometry
 
 # Attribute: the keywords in which cameras usually write it, the best first.
 USUAL: dict[str, tuple[str, ...]] = {
@@ -57,6 +58,12 @@ class Camera:
         How the date is written, as Python's ``strptime`` reads it; empty for the usual ones.
     read_noise_unit : {"electron", "adu"}
         What the header's read noise is in.
+    photometry : mapping
+        Filter (with ``*``): which standard band it is, with its colour term and extinction.
+    mask_bits : mapping
+        Of reduced frames from elsewhere: a bit of their masks (or a value, where they are codes), and what it means.
+    mask_codes : bool
+        Whether the values of their masks are codes, not sums of bits.
     """
 
     name: str
@@ -67,6 +74,17 @@ class Camera:
     longitude: float | None = None
     time_format: str = ""
     read_noise_unit: str = "electron"
+    photometry: Mapping[str, Photometry] = field(default_factory=dict)
+    mask_bits: Mapping[int, int] = field(default_factory=dict)
+    mask_codes: bool = False
+
+    def photometry_of(self, filter_name: str | None) -> Photometry | None:
+        """Return what is declared of a filter, None where nothing is."""
+        if not filter_name:
+            return None
+        declared = self.photometry.get(filter_name)
+        like = (found for name, found in self.photometry.items() if fnmatchcase(filter_name.lower(), name.lower()))
+        return declared or next(like, None)
 
     def recognises(self, header: Header) -> bool:
         """Whether a file with this header is this camera's."""

@@ -109,6 +109,7 @@ def _frame(
         attributes["filter"] = _filter(header, camera)
         if attributes["filter"] is None:
             notes.append("no filter in the header")
+        attributes["photometry"] = camera.photometry_of(camera.fixed.get("filter", attributes["filter"]))
     attributes |= _geometry(header, image, camera, attributes.pop("binning"), notes)
     if image.index:
         attributes["extension"] = image.index

@@ -15,6 +15,8 @@ from archive.catalogues.ingest import Directions, ingest_catalogue
 from archive.context import visible
 from archive.ingest import BadRequest, Ingested, Outcome, Refused, ingest_file
 from archive.instruments.generic import BadCamera, camera_from_toml
+from archive.reduced.ingest import ingest_reduced
+from archive.reduced.reading import PARTS, WEIGHT_TYPES, ReducedFiles
 from archive.translation.camera import Camera
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
@@ -77,6 +79,31 @@ _CATALOGUE_FORM = {
         },
     }
 }
+_REDUCED_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary", "description": "the reduced exposure, FITS"},
+                        "weight": {"type": "string", "format": "binary", "description": "where it is another file"},
+                        "mask": {"type": "string", "format": "binary", "description": "where it is another file"},
+                        "weight_type": {"type": "string", "enum": ["", *WEIGHT_TYPES]},
+                        "instrument": {"type": "string", "description": "where the header does not tell"},
+                        "camera": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "a camera's TOML file, which tells what the values of the mask mean",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
 
 
 class IngestAnswer(BaseModel):
@@ -132,6 +159,28 @@ def ingest_a_catalogue(request: HttpRequest) -> Status[IngestAnswer]:
         outcome = ingest_catalogue(
             sources, Directions.parse(**given), context_of_request(request), Store(settings.DATA_ROOT)
         )
+    except BadRequest as problem:
+        raise Refusal(400, str(problem)) from None
+    return _answered(request, outcome)
+
+
+@router.post("/ingest/reduced", response={201: IngestAnswer, 200: IngestAnswer}, openapi_extra=_REDUCED_FORM)
+def ingest_a_reduced_exposure(request: HttpRequest) -> Status[IngestAnswer]:
+    """Ingest an exposure that others reduced: image, weight and mask become a frame and its weight of each chip."""
+    _refuse_large(request)
+    files = {
+        part: (upload.file, (upload.name or "unnamed")[-_LONGEST_NAME:])
+        for part in PARTS
+        if isinstance(upload := request.FILES.get(part), UploadedFile)
+    }
+    if "image" not in files:
+        raise Refusal(400, "there is no image in the request", hint="send it as part `image`", field="image")
+    given = ReducedFiles(
+        files["image"], files.get("weight"), files.get("mask"), request.POST.get("weight_type", "").strip()
+    )
+    instrument = _camera(request) or request.POST.get("instrument") or None
+    try:
+        outcome = ingest_reduced(given, context_of_request(request), Store(settings.DATA_ROOT), instrument)
     except BadRequest as problem:
         raise Refusal(400, str(problem)) from None
     return _answered(request, outcome)

@@ -11,6 +11,7 @@ from typing import Any
 
 from archive.context import Context, visible
 from archive.models import Lineage, Product
+from archive.reduced.ingest import BELONGS_TO
 from processing_units.contract import PlannedCalibration
 from processing_units.frontend.splitting import Piece
 from recipes.errors import FatalError
@@ -18,8 +19,6 @@ from recipes.recipe import Input, Recipe
 
 # A weight that says nothing is the weight of what Reduce makes beside it.
 _USUAL_OWNER = {"WeightFrame": "ReducedScienceFrame"}
-# The role in the lineage of a product that came in from elsewhere together with its frame.
-BELONGS_TO = "belongs_to"
 _AT_ONCE = 500
 
 

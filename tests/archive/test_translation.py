@@ -339,7 +339,7 @@ def test_cubes_and_nameless_cameras_are_refused() -> None:
 
 
 def test_the_cameras_there_are() -> None:
-    assert list(all_cameras()) == ["arcsat", "nickel", "sbig_stl1001", "simcam"]
+    assert list(all_cameras()) == ["arcsat", "decam", "nickel", "sbig_stl1001", "simcam"]
     assert recognise(Header({"INSTRUME": Card("Nickel Direct Camera")})) == all_cameras()["nickel"]
     assert recognise(Header({"INSTRUME": Card("Another Camera")})) is None
 

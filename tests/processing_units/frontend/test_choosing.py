@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 
 from archive.context import Context
 from archive.models import Lineage, Product
+from archive.reduced.ingest import BELONGS_TO
 from processing_units.contract import Submission
-from processing_units.frontend.companions import BELONGS_TO
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.submit import plan, submit
 from recipes.catalogue import all_recipes

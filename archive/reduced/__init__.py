@@ -1,0 +1,1 @@
+"""Frames that others reduced, from their files to products."""
