@@ -145,7 +145,13 @@ def measure_isophote(
     row[ERRX2], row[ERRY2], row[ERRXY] = error_x, error_y, error_xy
     row[MARGIN] = 0.0
     if len(members) >= minimum_area:
-        row[MARGIN] = np.sort(excess)[len(members) - minimum_area]
+        # The least of the brightest pixels that make a source. SExtractor's own count takes the first pixel of a source
+        # that has no more than these, and passes over the one after them otherwise; so do we, to keep the same sources.
+        if len(members) == minimum_area:
+            row[MARGIN] = excess[0]
+        else:
+            excess[minimum_area] = -1e30
+            row[MARGIN] = np.sort(excess)[len(members) - minimum_area]
     row[FWHM] = _width(members, xs, ys, measured, max(peak / 5, least), row)
 
 
