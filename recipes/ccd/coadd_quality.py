@@ -1,0 +1,155 @@
+"""How good a coadd is: its stars in each section, how faint a star it shows, how many frames lie on each other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.ccd.coadding import Coadded
+from recipes.ccd.psf import PointSpread, measure_psf
+from recipes.ccd.sky import measure_sky, robust_noise
+from recipes.ccd.sub_windows import sub_windows
+from recipes.frame import FloatArray
+from recipes.masks import NO_DATA
+from recipes.quality import Measured
+
+SECTIONS = 3  # in each direction
+MAP = 8  # cells of the coverage map in each direction
+LIMIT = 5.0  # sigma of a star at the limiting magnitude
+_LEAST_GOOD = 0.02
+_REACH = 15
+_PHASES = (-0.375, -0.125, 0.125, 0.375)
+
+
+@dataclass(frozen=True)
+class CoaddQuality:
+    """What was measured: stars of each section (None where too few), sky and depth.
+
+    ``noise_ratio`` is the noise of the sky over that which the variance tells; ``depth`` the flux of a star of five
+    sigma (None without stars).
+    """
+
+    stars: dict[tuple[int, int], PointSpread]
+    sky_level: float
+    sky_noise: float
+    noise_ratio: float
+    depth: float | None
+
+    @property
+    def fwhm(self) -> float | None:
+        """Median of the sections [pixel]."""
+        return float(np.median([psf.fwhm for psf in self.stars.values()])) if self.stars else None
+
+
+def measure_coadd(coadded: Coadded, correlation: float, mesh: int) -> CoaddQuality:
+    """Measure a coadd, section by section.
+
+    Parameters
+    ----------
+    coadded : Coadded
+        The sum.
+    correlation : float
+        Its noise correlation.
+    mesh : int
+        Side of the cells on which the sky is measured [pixel].
+    """
+    stars, levels, noises, pulls, variances = {}, [], [], [], []
+    shape = (coadded.data.shape[0], coadded.data.shape[1])
+    for number, window in enumerate(sub_windows(shape, SECTIONS, SECTIONS)):
+        bad = coadded.mask[window] != 0
+        if bad.size - np.count_nonzero(bad) < max(64, _LEAST_GOOD * bad.size):
+            continue
+        sky = measure_sky(coadded.data[window], bad, mesh)
+        signal = np.where(bad, np.float32(0), coadded.data[window] - sky.level_map)
+        psf = measure_psf(signal, sky.noise_map, bad)
+        if psf is not None:
+            stars[(number // SECTIONS + 1, number % SECTIONS + 1)] = psf
+        good = ~bad
+        noise = np.sqrt(coadded.variance[window][good])
+        levels.append(sky.level)
+        noises.append(sky.noise)
+        pulls.append(robust_noise(signal[good] / noise))
+        variances.append(float(np.median(noise)) ** 2)
+    if not levels:
+        return CoaddQuality({}, float("nan"), float("nan"), float("nan"), None)
+    depth = None
+    if stars:
+        typical = sorted(stars.values(), key=lambda psf: psf.fwhm)[len(stars) // 2]
+        depth = LIMIT * math.sqrt(noise_area(typical) * float(np.median(variances)) / correlation)
+    level, noise, ratio = (float(np.median(values)) for values in (levels, noises, pulls))
+    return CoaddQuality(stars, level, noise, ratio, depth)
+
+
+def noise_area(psf: PointSpread) -> float:
+    """Return the number of pixels whose noise a star has that is measured with its own profile as weight."""
+    y, x = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
+    areas = []
+    for dy in _PHASES:
+        for dx in _PHASES:
+            profile = psf.profile(np.hypot(x - dx, y - dy))
+            areas.append(float(profile.sum() ** 2 / np.square(profile).sum()))
+    return float(np.mean(areas))
+
+
+def coverage_map(coadded: Coadded) -> list[list[float]]:
+    """Return the mean number of frames in 8 × 8 cells, the first row at the bottom."""
+    rows, columns = (min(MAP, side) for side in coadded.count.shape)
+    means = [
+        round(float(np.mean(coadded.count[window])), 2)
+        for window in sub_windows((coadded.count.shape[0], coadded.count.shape[1]), rows, columns)
+    ]
+    return [means[row * columns : (row + 1) * columns] for row in range(rows)]
+
+
+def measured_values(
+    coadded: Coadded, quality: CoaddQuality, pixel_scale: float, zeropoint: float | None, unit: str
+) -> list[Measured]:
+    """Return the QC values of a coadd."""
+    covered = coadded.count[(coadded.mask & np.uint16(NO_DATA)) == 0]
+    measured = [*_coverage(covered, pixel_scale), _masked(coadded.mask)]
+    if math.isfinite(quality.sky_noise):
+        measured += [
+            Measured("sky_level", quality.sky_level, unit=unit),
+            Measured("sky_noise", quality.sky_noise, unit=unit),
+            Measured("noise_ratio", quality.noise_ratio),
+        ]
+    if quality.fwhm is not None:
+        widths = [psf.fwhm for psf in quality.stars.values()]
+        measured += [
+            Measured("psf_fwhm", quality.fwhm, unit="pixel"),
+            Measured("seeing", quality.fwhm * pixel_scale, unit="arcsec"),
+            Measured("psf_variation", max(widths) / min(widths) - 1),
+            Measured("psf_stars", sum(psf.stars for psf in quality.stars.values())),
+            *(Measured(f"psf_fwhm_{row}_{column}", psf.fwhm, unit="pixel", limited=False)
+              for (row, column), psf in quality.stars.items()),
+        ]  # fmt: skip
+    if quality.depth is not None:
+        measured.append(Measured("depth_flux", quality.depth, unit=unit))
+        if zeropoint is not None:
+            measured.append(Measured("depth_magnitude", zeropoint - 2.5 * math.log10(quality.depth), unit="mag"))
+    return measured
+
+
+def _coverage(covered: NDArray[np.uint16], pixel_scale: float) -> list[Measured]:
+    numbers = (covered.min(), np.median(covered), covered.max()) if covered.size else (0, 0, 0)
+    return [
+        *(Measured(f"coverage_{name}", float(number)) for name, number in
+          zip(("minimum", "median", "maximum"), numbers, strict=True)),
+        Measured("covered_area", covered.size * (pixel_scale / 60) ** 2, unit="arcmin2"),
+    ]  # fmt: skip
+
+
+def _masked(mask: NDArray[np.uint16]) -> Measured:
+    """Return what part of the covered pixels no frame has a good one for."""
+    covered = np.count_nonzero((mask & np.uint16(NO_DATA)) == 0)
+    return Measured("masked_fraction", 1 - np.count_nonzero(mask == 0) / covered if covered else 1.0)
+
+
+def inverse(variance: FloatArray, mask: NDArray[np.uint16]) -> FloatArray:
+    """Return the weight: one over the variance, zero where the mask says anything."""
+    weight = np.zeros_like(variance)
+    np.divide(np.float32(1), variance, out=weight, where=(mask == 0) & (variance > 0))
+    return weight
