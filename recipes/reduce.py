@@ -6,7 +6,15 @@ from typing import Annotated
 
 import numpy as np
 
-from recipes.ccd.calibrating import Calibrated, apply_flat_and_gain, noise_of, saturation_of, subtract_levels
+from recipes.ccd.calibrating import (
+    Calibrated,
+    Calibrations,
+    calibrate,
+    find_noise,
+    sampled_levels,
+    saturation_levels,
+    weight_of,
+)
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.cosmic_rays import find_cosmic_rays
 from recipes.ccd.debias import DebiasedChip, check_serves, usable_dark
@@ -17,7 +25,7 @@ from recipes.ccd.satellite_trail import find_trails
 from recipes.ccd.sky import Sky, measure_sky
 from recipes.ccd.wcs import centre_of, pixel_scale_of, trimmed_wcs
 from recipes.errors import UsageError
-from recipes.frame import FloatArray, Frame
+from recipes.frame import Frame
 from recipes.masks import COSMIC_RAY, NO_DATA, SATELLITE, count_by_cause
 from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import report
@@ -113,14 +121,14 @@ def reduce(
     for value in (gain_linearity, read_noise):
         if value is not None:
             check_serves(value, raw_science)
+    pixel_maps = [pixel_map for pixel_map in (hot_pixel_map, cold_pixel_map) if pixel_map is not None]
     report(0.05, "calibrating")
-    chip.saturation = saturation_of(raw_science, gain_linearity, saturation_fraction)
-    made = subtract_levels(chip)
-    for pixel_map in (hot_pixel_map, cold_pixel_map):
-        if pixel_map is not None:
-            made.mask |= pixel_map.mask
-    noise = noise_of(chip, made, bias_frame, gain_linearity, read_noise)
-    apply_flat_and_gain(chip, made, noise, master_flat)
+    saturation = saturation_levels(chip, gain_linearity, saturation_fraction)
+    chip.saturation = min(saturation.values())
+    noise, notes = find_noise(chip, lambda: sampled_levels(chip), bias_frame, gain_linearity, read_noise)
+    given = Calibrations(bias_frame, usable, master_flat, None, pixel_maps)
+    made = calibrate(chip, given, noise, saturation)
+    made.notes += notes
     if overscan_correction and not chip.has_overscan:
         made.without.append("overscan")
     if dark_frame is not None and usable is None:
@@ -147,7 +155,7 @@ def reduce(
     notes = [*made.notes, *_described(trails), *([remark[0].upper() + remark[1:] + "."] if remark else [])]
     measured = _measure(made, sky, psf, trails, attributes.pixel_scale)
     frame = Frame(made.data, variance=made.variance, mask=made.mask, unit=made.unit, wcs=wcs)
-    weight = Frame(_weight(made), mask=made.mask, unit=f"1/{made.unit}2", wcs=wcs)
+    weight = Frame(weight_of(made), mask=made.mask, unit=f"1/{made.unit}2", wcs=wcs)
     return Outcome(
         (
             Product("ReducedScienceFrame", frame, attributes, measured, made.without, notes),
@@ -177,14 +185,6 @@ def _mask_events(
     made.mask[hit] |= np.uint16(COSMIC_RAY)
     bad |= hit
     return measure_sky(made.data, bad, back_size), measure_psf(signal, sky.noise_map, bad), len(trails)
-
-
-def _weight(made: Calibrated) -> FloatArray:
-    """Return the inverse variance, zero where the mask says anything or the variance is not known."""
-    usable = (made.mask == 0) & (made.variance > 0)
-    weight = np.zeros_like(made.variance)
-    np.divide(np.float32(1.0), made.variance, out=weight, where=usable)
-    return weight
 
 
 def _described(trails: int) -> list[str]:
