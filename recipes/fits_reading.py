@@ -246,7 +246,9 @@ def _table(fits: FitsFile, index: int, attributes: FrameAttributes) -> Table:
         raise
     except Exception as error:  # noqa: BLE001  # astropy, fed with a broken table, raises errors of any kind
         raise UsageError(f"{fits.name}: its table cannot be read ({error})") from None
-    return Table(columns, name=fits.hdus[index].name, attributes=attributes)
+    # What is made from several tables tells by their names which is which.
+    named = attributes.model_copy(update={"file_name": fits.name})
+    return Table(columns, name=fits.hdus[index].name, attributes=named)
 
 
 def _scan(file: IO[bytes], name: str) -> FitsFile:
