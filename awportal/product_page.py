@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +18,7 @@ from awportal.pictures.tables import Table, read_table
 from awportal.stored_files import content_of, has_picture, local_file, picture_facts
 
 HISTORY = 40
-TABLE_ROWS = 20
 _CURVE_POINTS = 2000
-# Columns that belong together, where a curve has them: the photon transfer and the linearity (x, y).
-_TELLING = (("SIGNAL", "VARIANCE"), ("EXPTIME", "LEVEL"))
 
 
 @dataclass
@@ -53,8 +51,8 @@ def look_at(product: Product) -> Look:
             )
         if content_of(product) in {"table", "values"}:
             with local_file(product) as path:
-                look.table = read_table(path, TABLE_ROWS if content_of(product) == "table" else _CURVE_POINTS)
-            look.curves = _curves(look.table) if content_of(product) == "values" and look.table else []
+                look.table = read_table(path, _CURVE_POINTS)
+            look.curves = _curves(look.table, product.attributes.get("plots") or []) if look.table else []
     except FrameError as problem:
         look.problem = str(problem)
     return look
@@ -109,14 +107,12 @@ def _legend(facts: dict[str, Any]) -> list[tuple[str, int, str]]:
     return [(cause, count, colours[cause]) for cause, count in facts.get("masked", {}).items() if cause in colours]
 
 
-def _curves(table: Table) -> list[Chart]:
-    """Return plots of a curve's columns against its first one."""
+def _curves(table: Table, plots: Sequence[str]) -> list[Chart]:
+    """Return the plots that the recipe declares: names of two columns, with a blank between."""
     numeric = [name for name in table.columns if table.numbers(name) is not None]
-    if len(numeric) < 2:
-        return []
     units = dict(zip(table.columns, table.units, strict=True))
     labels = {name: f"{name} [{units[name]}]" if units[name] else name for name in numeric}
-    pairs = [pair for pair in _TELLING if set(pair) <= set(numeric)] or [(numeric[0], name) for name in numeric[1:4]]
+    pairs = [pair for plot in plots if len(pair := plot.split()) == 2 and set(pair) <= set(numeric)]
     charts = [
         curve_chart(list(table.numbers(first)), list(table.numbers(name)), labels[first], labels[name])  # type: ignore[arg-type]
         for first, name in pairs

@@ -31,6 +31,7 @@ from recipes.products import Product
 from recipes.quality import QUALITY_FLAGS
 from recipes.recipe import Recipe, Scalar
 from recipes.tables import Table
+from recipes.values import Values
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -71,6 +72,9 @@ def attributes_to_store(product: Product) -> dict[str, Any]:
     numbers = product.content.numbers() if not isinstance(product.content, Frame | Table) else {}
     if isinstance(product.content, Frame):  # with the pixel scale: how much of the sky it covers
         numbers = dict(zip(("height", "width"), product.content.shape, strict=True))
+    table = None if isinstance(product.content, Frame) else _table_of(product.content)
+    if table is not None and table.plots:
+        numbers["plots"] = [f"{x} {y}" for x, y in table.plots]
     attributes = FrameAttributes.model_validate(product.attributes.model_dump() | numbers)
     stored = attributes.model_dump(mode="json", exclude_none=True)
     if not KINDS[product.kind].per_filter:
@@ -169,7 +173,7 @@ def _units(product: Product) -> Iterator[tuple[Header, memoryview]]:
     if isinstance(content, Frame):
         yield from _image_units(product.kind, content)
         return
-    table = content if isinstance(content, Table) else content.curve()
+    table = _table_of(content)
     if table is not None:
         yield _table_unit(table)
 
@@ -215,6 +219,10 @@ def _describe_mask(header: Header) -> None:
         header[f"HIERARCH AW BIT {bit}"] = meaning
 
 
+def _table_of(content: Table | Values) -> Table | None:
+    return content if isinstance(content, Table) else content.curve()
+
+
 def _table_unit(table: Table) -> tuple[Header, memoryview]:
     from astropy.io import fits
 
@@ -245,6 +253,8 @@ def _table_unit(table: Table) -> tuple[Header, memoryview]:
     header["GCOUNT"] = 1
     header["TFIELDS"] = len(fields)
     header["EXTNAME"] = table.name
+    for number, (x, y) in enumerate(table.plots, start=1):
+        header[f"PLOT{number}"] = (f"{x} {y}", "columns that are plotted against each other")
     for number, ((name, column), form) in enumerate(zip(table.columns.items(), formats, strict=True), start=1):
         header[f"TTYPE{number}"] = (name, _printable(column.description)[:40])
         header[f"TFORM{number}"] = form

@@ -172,7 +172,7 @@ def one_product(request: HttpRequest, number: int) -> ProductDetails:
         **described.model_dump(),
         lineage=lineage,
         hidden=family.hidden,
-        formats=[each.name for each in formats_for(KINDS[product.kind].content)],
+        formats=[each.name for each in formats_for(KINDS[product.kind].content, product.attributes)],
     )
 
 
@@ -180,7 +180,7 @@ def one_product(request: HttpRequest, number: int) -> ProductDetails:
 def download_product(request: HttpRequest, number: int, format: str = "fits") -> HttpResponse:
     """Send on to the data server, with the right to read this one file, in this one format, for an hour."""
     product = _find(request, number)
-    possible = {each.name: each for each in formats_for(KINDS[product.kind].content)}
+    possible = {each.name: each for each in formats_for(KINDS[product.kind].content, product.attributes)}
     chosen = possible.get(format)
     if chosen is None:
         raise Refusal(

@@ -41,7 +41,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "trends": measured,
         # those that are held to limits first
         "histories": sorted(histories, key=lambda pair: pair[0].verdict == "unlimited"),
-        "formats": formats_for(content_of(found)),
+        "formats": formats_for(content_of(found), found.attributes),
         "job": job,
         "used_by": _recipes_that_take(found.kind),
         "up": up,
@@ -93,7 +93,7 @@ def product_inputs(request: HttpRequest, pk: int, role: str) -> HttpResponse:
 def download(request: HttpRequest, pk: int, format_name: str) -> HttpResponse:
     """Send on to the data server, with the right to read this one file for a while."""
     found = _find(request, pk)
-    chosen = next((each for each in formats_for(content_of(found)) if each.name == format_name), None)
+    chosen = next((each for each in formats_for(content_of(found), found.attributes) if each.name == format_name), None)
     if chosen is None:
         raise Http404(f"{found.name} cannot be given as {format_name}")
     return HttpResponseRedirect(download_url(found, chosen.name, chosen.file_name(file_name(found))))

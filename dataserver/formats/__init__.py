@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _SUFFIXES = {
     ".fits": "application/fits",
@@ -37,6 +37,8 @@ class Format:
         Its Content-Type.
     contents : frozenset of str
         The kinds of content that it can hold: ``raw``, ``image``, ``mask``, ``values``, ``table``.
+    needs : str
+        An attribute that the product must have for it; empty where the content alone decides.
     write : callable or None
         ``write(fits_file, output)`` converts; None means the stored file as it is.
     """
@@ -47,6 +49,7 @@ class Format:
     media_type: str
     contents: frozenset[str]
     write: Callable[[BinaryIO, BinaryIO], None] | None = None
+    needs: str = ""
 
     def file_name(self, stored_name: str) -> str:
         """Return what the download of a stored file of that name is called."""
@@ -66,9 +69,13 @@ def formats() -> dict[str, Format]:
     return {format.name: format for format in sorted(found, key=lambda each: (each.write is not None, each.name))}
 
 
-def formats_for(content: str) -> list[Format]:
+def formats_for(content: str, attributes: Mapping[str, Any]) -> list[Format]:
     """Return the formats that a product of this content can be downloaded in, the stored one first."""
-    return [format for format in formats().values() if content in format.contents]
+    return [
+        format
+        for format in formats().values()
+        if content in format.contents and (not format.needs or attributes.get(format.needs))
+    ]
 
 
 def media_type_of(name: str, format: str = "") -> str:

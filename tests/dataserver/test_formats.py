@@ -94,11 +94,34 @@ def write_as(path: Path, name: str, folder: Path) -> Path:
 
 
 def test_which_formats_there_are() -> None:
-    assert [each.name for each in formats_for("table")] == ["fits", "asdf", "votable"]
-    assert [each.name for each in formats_for("image")] == ["fits", "asdf"]
+    assert [each.name for each in formats_for("table", {})] == ["fits", "asdf", "votable"]
+    assert [each.name for each in formats_for("image", {"plots": ["X Y"]})] == ["fits", "asdf"]
     assert formats()["asdf"].file_name("Bias.fits.fz") == "Bias.asdf"
     assert formats()["fits"].file_name("Bias.fits.fz") == "Bias.fits.fz"
     assert media_type_of("a.fits", "votable") == "application/x-votable+xml"
+
+
+def test_declared_plots_are_drawn(tmp_path: Path) -> None:
+    from PIL import Image
+
+    x = np.linspace(0, 10, 50)
+    columns = [fits.Column("SIGNAL", "D", array=x, unit="adu"), fits.Column("VARIANCE", "D", array=x**2)]
+    table = fits.BinTableHDU.from_columns(columns, name="TRANSFER")
+    table.header["PLOT1"] = "SIGNAL VARIANCE"
+    path = tmp_path / "Gain.fits"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    with Image.open(write_as(path, "plot", tmp_path)) as picture:
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    blue = (pixels[..., 2] - pixels[..., 0] > 80).sum()
+    assert blue > 500  # the points themselves
+    assert "plot" in [each.name for each in formats_for("values", {"plots": ["SIGNAL VARIANCE"]})]
+    assert "plot" not in [each.name for each in formats_for("values", {})]
+
+
+def test_a_plot_of_what_is_not_there_is_refused(source_list: Path, tmp_path: Path) -> None:
+    with pytest.raises(WrongFormat, match="declares no plot"):
+        write_as(source_list, "plot", tmp_path)
 
 
 def test_fits_is_given_as_it_is_stored(source_list: Path) -> None:
@@ -213,7 +236,7 @@ def test_the_server_converts(server: Server, source_list: Path, tmp_path: Path) 
     part = request(server.url("GET", path, format="votable"), headers={"Range": "bytes=100-199"})
     assert (part.status, part.body) == (206, answer.body[100:200])
     unsuited = request(server.url("GET", path, format="jpeg"))
-    assert (unsuited.status, b"the formats are: fits, asdf, votable" in unsuited.body) == (400, True)
+    assert (unsuited.status, b"the formats are: fits, asdf, plot, votable" in unsuited.body) == (400, True)
 
 
 def test_a_conversion_that_never_ends_is_ended(frame: Path, monkeypatch: pytest.MonkeyPatch) -> None:
