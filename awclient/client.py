@@ -145,6 +145,15 @@ class Portal:
         """Return the processing units that the user may use."""
         return list(self._json("GET", "/units")["items"])
 
+    def limits(self, **filters: Any) -> list[Json]:
+        """Return the limits of QC values."""
+        wanted = {name: value for name, value in filters.items() if value not in (None, "")}
+        return list(self._json("GET", "/limits", params=wanted)["items"])
+
+    def change_limits(self, what: str, asked: Json) -> Json:
+        """Learn (``learn``), clear (``clear``) or set ("") limits; safe to repeat."""
+        return self._json("POST", f"/limits/{what}" if what else "/limits", json=asked)
+
     def ingest(self, path: Path, fields: dict[str, str], camera: bytes | None = None) -> Json:
         """Upload one raw frame; return its ``outcome`` (ingested, there or refused) and the product or the reason."""
 

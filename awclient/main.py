@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from awclient import data_commands, night_command, run_commands
+from awclient import data_commands, limits_command, night_command, run_commands
 from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
 from awclient.session import JsonOption, Session, complete_recipe, keep_recipe_names, session_of
 from awclient.terminal import clean, out, out_json, out_table, say
@@ -27,6 +27,7 @@ app = typer.Typer(
 run_commands.register(app)
 data_commands.register(app)
 night_command.register(app)
+limits_command.register(app)
 
 
 @app.callback()

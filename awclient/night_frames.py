@@ -51,7 +51,8 @@ class FrameSet:
 
 def _same(product: Json) -> tuple[object, ...]:
     """Return what two makings of one product have in common; a raw frame is only ever itself."""
-    return (product["kind"], product["name"]) if product["recipe"] else (product["kind"], product["id"])
+    what = product["name"] if product["recipe"] else product["id"]
+    return product["kind"], product["chip"], product["readout_mode"], what
 
 
 def group_frames(frames: Iterable[Json]) -> list[FrameSet]:
