@@ -145,6 +145,43 @@ class Product(models.Model):
         return self.name
 
 
+class LimitSource(models.TextChoices):
+    """Where a limit comes from: the recipes' own table, the history of a chip, or a person."""
+
+    PUBLISHED = "published"
+    LEARNED = "learned"
+    SET = "set"
+
+
+class QualityLimit(models.Model):
+    """A limit that goes before the published one, for an instrument, one of its chips, or a chip and filter.
+
+    An empty chip or filter means all of them; the one that says more goes before the one that says less.
+    """
+
+    kind = models.CharField(max_length=40)
+    measurement = models.CharField(max_length=60)
+    instrument = models.CharField(max_length=60)
+    chip = models.CharField(max_length=40, blank=True)
+    filter_name = models.CharField(max_length=40, blank=True)
+    minimum = models.FloatField(null=True, blank=True)
+    maximum = models.FloatField(null=True, blank=True)
+    source = models.CharField(max_length=10, choices=LimitSource)
+    since = models.DateTimeField()
+    set_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="quality_limits")
+    learned_from = models.PositiveIntegerField(default=0, help_text="products of its history")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["instrument", "kind", "measurement", "chip", "filter_name"], name="quality_limit_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.measurement} of {self.instrument} {self.chip} {self.filter_name}".rstrip()
+
+
 class Measurement(models.Model):
     """One QC value of a product with the limits it was held to."""
 
@@ -163,6 +200,8 @@ class Measurement(models.Model):
     lower_limit = models.FloatField(null=True, blank=True)
     upper_limit = models.FloatField(null=True, blank=True)
     verdict = models.CharField(max_length=10, choices=Verdict, default=Verdict.UNLIMITED)
+    limit_source = models.CharField(max_length=10, choices=LimitSource, blank=True)
+    limit_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["name", "measured"], name="measurement_trend")]

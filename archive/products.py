@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Model
 
 from archive.context import Context
-from archive.models import Lineage, Measurement, Privilege, Product
+from archive.models import LimitSource, Lineage, Measurement, Privilege, Product
 from archive.sky import healpix_of
 from recipes.kinds import KINDS, ProductKind
 
@@ -229,6 +229,9 @@ def _measurement(product: Product, entry: Mapping[str, Any]) -> Measurement:
     verdict = entry.get("verdict", "unlimited")
     if verdict not in Measurement.Verdict.values:
         raise InvalidProduct(f"{product.name}: {verdict!r} is no verdict of a measurement")
+    source = entry.get("limit_source") or ""
+    if source not in {"", *LimitSource.values}:
+        raise InvalidProduct(f"{product.name}: {source!r} is no source of a limit")
     return Measurement(
         product=product,
         name=_text(entry.get("name"), "a measurement's name", 60),
@@ -238,6 +241,8 @@ def _measurement(product: Product, entry: Mapping[str, Any]) -> Measurement:
         lower_limit=_number(entry.get("minimum")),
         upper_limit=_number(entry.get("maximum")),
         verdict=verdict,
+        limit_source=source,
+        limit_since=parse_time(entry.get("limit_since")),
     )
 
 

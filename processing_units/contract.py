@@ -210,6 +210,7 @@ class JobSpec(Message):
     recipe_version: str
     parameters: dict[str, Any]
     quality_limits: dict[str, float] = Field(default_factory=dict)
+    limit_origins: dict[str, dict[str, str]] = Field(default_factory=dict)
     inputs: list[InputFile]
     code_digest: str = ""
     limits: Limits = Field(default_factory=Limits)

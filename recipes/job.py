@@ -35,6 +35,7 @@ class JobFile(_Strict):
     output_directory: str = "outputs"
     threads: int = Field(default=1, ge=1)
     quality_limits: dict[str, float] = Field(default_factory=dict)
+    limit_origins: dict[str, dict[str, str]] = Field(default_factory=dict)
     code_digest: str = ""
 
 
@@ -48,6 +49,8 @@ class Measurement(_Strict):
     minimum: float | None = None
     maximum: float | None = None
     verdict: Literal["good", "bad", "unlimited"] = "unlimited"
+    limit_source: Literal["", "published", "learned", "set"] = ""
+    limit_since: str = ""
 
 
 class MadeProduct(_Strict):

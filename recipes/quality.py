@@ -1,7 +1,9 @@
 """The system's verdict on a product: the table of quality flags, the limits of each measured value, and the judging.
 
 A recipe measures; it knows no limits. Here each value is held to its limits (those of the table, or those that the job
-file gives under ``quality_limits`` as ``minimum_<name>`` and ``maximum_<name>``), and the flags are set.
+file gives under ``quality_limits`` as ``minimum_<name>`` and ``maximum_<name>``, for one of several kinds of product as
+``<kind>.minimum_<name>``), and the flags are set. Where such a limit comes from, and since when it holds, stands in the
+job file under ``limit_origins`` as ``<kind>.<name>``.
 """
 
 from __future__ import annotations
@@ -145,10 +147,35 @@ LIMITS["RegriddedFrame"] = _ASTROMETRY | {
     "flux_scale_error": Limit(UNCERTAIN, maximum=0.05),
     "masked_fraction": Limit(COUNT, maximum=0.2),
 }
+# A zeropoint that is worse than 0.05 mag, or rests on less than three stars, is not to be trusted by itself.
+_ZEROPOINT = {
+    "zeropoint": Limit(LEVEL),
+    "zeropoint_error": Limit(UNCERTAIN, maximum=0.05),
+    "star_count": Limit(COUNT, minimum=3.0),
+    "residual_rms": Limit(NOISE),
+}
+LIMITS["PhotometricParameters"] = _ZEROPOINT
+LIMITS["PhotSrcCatalog"] = _ZEROPOINT
+# Flats are seldom wrong by a tenth; a scatter of a tenth is no illumination's.
+LIMITS["IlluminationCorrection"] = {
+    "star_count": Limit(COUNT, minimum=20.0),
+    "residual_rms": Limit(NOISE, maximum=0.1),
+    "peak_to_peak": Limit(FLATNESS, maximum=0.3),
+    "peak_to_peak_error": Limit(UNCERTAIN, maximum=0.05),
+}
+LIMITS["IlluminationCorrectionFrame"] = {
+    "mean": Limit(NORMALISATION, minimum=0.999, maximum=1.001),
+    "peak_to_peak": Limit(FLATNESS, maximum=0.3),
+}
 LIMITS["TwilightFlatFrame"] = LIMITS["DomeFlatFrame"] | {"outlier_fraction": Limit(COUNT, maximum=0.05)}
 
 
-def judge(kind: str, measured: Iterable[Measured], given_limits: Mapping[str, float]) -> tuple[list[Measurement], int]:
+def judge(
+    kind: str,
+    measured: Iterable[Measured],
+    given_limits: Mapping[str, float],
+    origins: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[list[Measurement], int]:
     """Return `measured` with limits and verdicts, and the quality flags of a product of that kind (0: no problem).
 
     Values that are not finite were not measurable: they are left out.
@@ -158,25 +185,49 @@ def judge(kind: str, measured: Iterable[Measured], given_limits: Mapping[str, fl
         if not math.isfinite(value.value):
             continue
         limit = LIMITS.get(kind, {}).get(value.name, Limit(LEVEL))
-        minimum, maximum = _limits(limit, value.name, given_limits) if value.limited else (None, None)
-        verdict = "unlimited"
+        own = _given(given_limits, kind, value.name)
+        minimum, maximum = _limits(limit, value.name, own) if value.limited else (None, None)
+        verdict, source, since = "unlimited", "", ""
         if minimum is not None or maximum is not None:
             low = minimum is not None and value.value < minimum
             high = maximum is not None and value.value > maximum
             verdict = "bad" if low or high else "good"
+            origin = (origins or {}).get(f"{kind}.{value.name}", {}) if own else {}
+            source = origin.get("source", "set") if own else "published"
+            since = origin.get("since", "")
         if verdict == "bad":
             flags |= limit.flag
         error = value.error if value.error is not None and math.isfinite(value.error) else None
         measurements.append(
             Measurement(name=value.name, value=value.value, error=error, unit=value.unit, minimum=minimum,
-                        maximum=maximum, verdict=verdict)
+                        maximum=maximum, verdict=verdict, limit_source=source, limit_since=since)
         )  # fmt: skip
     return measurements, flags
+
+
+def told_verdict(measurement: Measurement) -> str:
+    """Return the verdict for a person: of a bad one which limit, where it comes from, and since when it holds."""
+    if measurement.verdict != "bad":
+        return measurement.verdict
+    low = measurement.minimum is not None and measurement.value < measurement.minimum
+    edge = f"below {measurement.minimum:.5g}" if low else f"above {measurement.maximum:.5g}"
+    since = f" since {measurement.limit_since[:16].replace('T', ' ')}" if measurement.limit_since else ""
+    return f"bad: {edge}, {measurement.limit_source}{since}"
 
 
 def meanings(flags: int) -> list[str]:
     """Return what the bits of `flags` mean."""
     return [meaning for bit, meaning in QUALITY_FLAGS.items() if flags & bit]
+
+
+def _given(limits: Mapping[str, float], kind: str, name: str) -> dict[str, float]:
+    """Return the limits given for this value of this kind, those for the kind before those for any."""
+    found = {}
+    for word in (f"minimum_{name}", f"maximum_{name}"):
+        value = limits.get(f"{kind}.{word}", limits.get(word))
+        if value is not None:
+            found[word] = value
+    return found
 
 
 def _limits(limit: Limit, name: str, given: Mapping[str, float]) -> tuple[float | None, float | None]:

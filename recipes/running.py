@@ -29,7 +29,7 @@ from recipes.fits_writing import Origin, attributes_to_store, product_name, writ
 from recipes.job import JobError, JobFile, JobInput, MadeProduct, ResultFile
 from recipes.kinds import KINDS
 from recipes.products import Outcome, Product
-from recipes.quality import judge, meanings
+from recipes.quality import judge, meanings, told_verdict
 from recipes.recipe import Recipe
 from recipes.values import VALUE_CLASSES
 
@@ -159,7 +159,7 @@ def _with_digests(inputs: list[JobInput], folder: Path) -> list[JobInput]:
 
 
 def _write(product: Product, job: JobFile, outputs: Path, origin: Origin) -> MadeProduct:
-    measurements, flags = judge(product.kind, product.measured, job.quality_limits)
+    measurements, flags = judge(product.kind, product.measured, job.quality_limits, job.limit_origins)
     given = {entry.role for entry in job.inputs}
     lacking = [
         role.role for role in origin.recipe.inputs if not role.minimum and role.preferred and role.role not in given
@@ -169,7 +169,7 @@ def _write(product: Product, job: JobFile, outputs: Path, origin: Origin) -> Mad
     name = _unused_name(outputs, product_name(product))
     digest, size = write_product(outputs / f"{name}.fits", product, measurements, flags, made_without, origin)
     for measurement in measurements:
-        log(f"{measurement.name} = {measurement.value:.6g} {measurement.unit} {measurement.verdict}".rstrip())
+        log(f"{measurement.name} = {measurement.value:.6g} {measurement.unit} {told_verdict(measurement)}".rstrip())
     for note in product.notes:
         log(note)
     for meaning in meanings(flags):

@@ -40,6 +40,8 @@ class MeasuredValue(BaseModel):
     minimum: float | None
     maximum: float | None
     verdict: str
+    limit_source: str = ""
+    limit_since: str | None = None
 
 
 class ProductInformation(BaseModel):
@@ -277,6 +279,8 @@ def _measured(measurements: Iterable[Any]) -> list[MeasuredValue]:
             minimum=entry.lower_limit,
             maximum=entry.upper_limit,
             verdict=entry.verdict,
+            limit_source=entry.limit_source or "",
+            limit_since=_iso(entry.limit_since),
         )
         for entry in sorted(measurements, key=lambda entry: entry.pk)
     ]

@@ -98,6 +98,7 @@ def stage_in(
                 "output_directory": "outputs",
                 "threads": max(spec.limits.threads, threads),
                 "quality_limits": spec.quality_limits,
+                "limit_origins": spec.limit_origins,
                 "code_digest": spec.code_digest,
             },
             indent=1,

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
+from archive.quality_limits import ForJob, limits_for
 from dataserver.signing import sign
 from processing_units.contract import Claim, InputFile, JobSpec, JobState, Limits
 from processing_units.frontend.attempts import begin_attempt, staging_key
@@ -18,6 +19,7 @@ from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.faults import reach
 from processing_units.frontend.models import Attempt, ClusterManagerRecord, Job, JobInput, ProcessingUnit, Run
+from recipes.catalogue import all_recipes
 
 # How many of a run's next jobs are compared by what the node holds.
 _WINDOW = 16
@@ -54,6 +56,8 @@ def job_spec(unit: ProcessingUnit, attempt: Attempt, token: str) -> JobSpec:
     base = unit.data_server_url.rstrip("/") or settings.DATA_URL
     # Products always go to the archive's own data server: the unit's may be a cache, which only gives.
     staging = f"/staging/{staging_key(attempt)}"
+    inputs = list(job.inputs.select_related("product"))
+    held_to = _limits_of(job, inputs)
     return JobSpec(
         job=job.pk,
         label=job.label,
@@ -62,10 +66,28 @@ def job_spec(unit: ProcessingUnit, attempt: Attempt, token: str) -> JobSpec:
         recipe=job.run.recipe,
         recipe_version=job.run.recipe_version,
         parameters=job.run.parameters,
-        inputs=[_input_file(entry, base, expires) for entry in job.inputs.select_related("product")],
+        quality_limits=held_to.limits,
+        limit_origins=held_to.origins,
+        inputs=[_input_file(entry, base, expires) for entry in inputs],
         limits=Limits(memory_mib=unit.memory_mib, wall_seconds=unit.wall_seconds),
         staging_url=f"{settings.DATA_URL}{staging}?{sign(settings.DATA_KEY, 'PUT', staging, expires)}",
     )
+
+
+def _limits_of(job: Job, inputs: list[JobInput]) -> ForJob:
+    """Return the limits that go before the published ones: those of the chip and filter of its primary inputs."""
+    recipe = all_recipes().get(job.run.recipe)
+    primary = {entry.role for entry in recipe.primary_inputs} if recipe else set()
+    products = [entry.product for entry in inputs if entry.role in primary]
+    if recipe is None or not products:
+        return ForJob()
+    instruments, chips, filters = (
+        {getattr(product, column) for product in products} for column in ("instrument", "chip", "filter_name")
+    )
+    if len(instruments) != 1:
+        return ForJob()
+    one_chip, one_filter = (values.pop() if len(values) == 1 else "" for values in (chips, filters))
+    return limits_for(recipe.outputs, instruments.pop(), one_chip, one_filter or "")
 
 
 def _input_file(entry: JobInput, base: str, expires: int) -> InputFile:

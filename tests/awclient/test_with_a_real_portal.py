@@ -169,3 +169,17 @@ def test_a_catalogue_goes_in_by_its_name(awrecipe: Any, tmp_path: Path) -> None:
     assert "--catalogue" in awrecipe("ingest", str(stars), "--columns", "ra=a")[2]
     (product,) = json.loads(awrecipe("products", "--kind", "ReferenceCatalogue", "--json")[1])
     assert product["attributes"]["bands"] == ["V"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_limits_are_shown_and_set_by_an_administrator(awrecipe: Any) -> None:
+    asked = ("limits", "set", "BiasFrame", "stdev", "--instrument", "cam", "--maximum", "4.5")
+    assert awrecipe(*asked)[0] == 3
+    User.objects.update(is_staff=True)
+    assert "BiasFrame stdev: at most 4.5" in awrecipe(*asked)[2]
+    shown = awrecipe("limits", "show", "--kind", "BiasFrame")[1]
+    assert "BiasFrame  stdev" in shown
+    assert "set" in shown
+    assert "0 limits learned" in awrecipe("limits", "learn", "--instrument", "cam")[2]
+    assert "1 limits taken away" in awrecipe("limits", "clear", "--instrument", "cam")[2]
+    assert awrecipe("limits", "learn", "--instrument", "cam", "--sigmas", "1")[0] == 2

@@ -43,8 +43,9 @@ def test_attributes_and_measurements_are_given(client: Client, make: Make) -> No
     (item,) = client.get("/api/v1/products?kind=BiasFrame").json()["items"]
     assert item["attributes"] == {"read_noise": 4.5, "instrument": "cam"}
     assert item["measurements"] == [
-        {"name": "mean", "value": 0.5, "error": 0.1, "unit": "adu", "minimum": -10, "maximum": 10, "verdict": "good"}
-    ]
+        {"name": "mean", "value": 0.5, "error": 0.1, "unit": "adu", "minimum": -10, "maximum": 10, "verdict": "good",
+         "limit_source": "published", "limit_since": None}
+    ]  # fmt: skip
     assert item["page"].endswith(f"/products/{bias.pk}/")
 
 

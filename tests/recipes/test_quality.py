@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from recipes.quality import LIMITS, QUALITY_FLAGS, Measured, judge, meanings
+from recipes.quality import LIMITS, QUALITY_FLAGS, Measured, judge, meanings, told_verdict
 
 
 @pytest.mark.parametrize(("value", "verdict", "flags"), [(9.9, "good", 0), (-10.1, "bad", 1), (10.0, "good", 0)])
@@ -36,3 +36,17 @@ def test_flags_have_meanings():
     assert meanings(1 | 4) == [QUALITY_FLAGS[1], QUALITY_FLAGS[4]]
     used = {limit.flag for limits in LIMITS.values() for limit in limits.values()}
     assert used <= set(QUALITY_FLAGS)
+
+
+def test_a_verdict_says_which_limit_it_went_by() -> None:
+    measured = [Measured("stdev", 6.0), Measured("mean", 0.0)]
+    given = {"BiasFrame.maximum_stdev": 5.0, "maximum_stdev": 7.0}
+    origins = {"BiasFrame.stdev": {"source": "learned", "since": "2026-11-22T02:00:00+00:00"}}
+    (stdev, mean), flags = judge("BiasFrame", measured, given, origins)
+    assert (stdev.verdict, stdev.maximum, stdev.limit_source) == ("bad", 5.0, "learned")
+    assert stdev.limit_since == "2026-11-22T02:00:00+00:00"
+    assert told_verdict(stdev) == "bad: above 5, learned since 2026-11-22 02:00"
+    assert (mean.verdict, mean.limit_source, mean.limit_since) == ("good", "published", "")
+    assert flags == 2
+    (other,), _ = judge("HotPixelMap", [Measured("stdev", 6.0)], given, origins)
+    assert (other.maximum, other.limit_source) == (7.0, "set")

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from archive.context import Context, context_of
 from archive.models import Product
+from archive.quality_limits import Scope, set_limit
 from dataserver.signing import verify
 from processing_units.contract import Claim, JobState
 from processing_units.frontend.cancel import cancel_run
@@ -158,3 +159,14 @@ claim(ProcessingUnit.objects.get(), Claim(cluster_manager="m", node="n"))
     if is_taken:  # nobody knows of it: its lease counts from the claim
         assert job.lease_until is not None
         assert job.lease_until < timezone.now() + timedelta(seconds=21)
+
+
+def test_the_limits_of_its_chip_go_with_it(context: Context, unit: ProcessingUnit, user: User) -> None:
+    user.is_staff = True
+    user.save()
+    set_limit(Context(user), "ReadNoise", "read_noise", Scope("camera", "0001"), 3.0, 6.0)
+    run = submitted(context, 2)
+    first, second = (claimed(unit).spec for _ in range(run.jobs.count()))
+    assert first.quality_limits == {"ReadNoise.minimum_read_noise": 3.0, "ReadNoise.maximum_read_noise": 6.0}
+    assert first.limit_origins["ReadNoise.read_noise"]["source"] == "set"
+    assert (second.quality_limits, second.limit_origins) == ({}, {})
