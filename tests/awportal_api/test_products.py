@@ -39,7 +39,7 @@ def make(anna: User) -> Make:
 def test_attributes_and_measurements_are_given(client: Client, make: Make) -> None:
     bias = make()
     Measurement.objects.create(product=bias, name="mean", measured=0.5, error=0.1, unit="adu", lower_limit=-10,
-                               upper_limit=10, verdict="good")  # fmt: skip
+                               upper_limit=10, verdict="good", limit_source="published")  # fmt: skip
     (item,) = client.get("/api/v1/products?kind=BiasFrame").json()["items"]
     assert item["attributes"] == {"read_noise": 4.5, "instrument": "cam"}
     assert item["measurements"] == [
