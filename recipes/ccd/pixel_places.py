@@ -7,6 +7,7 @@ back to where they were.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ Floats = NDArray[np.float64]
 
 TOLERANCE = 2e-4  # pixel, at the places of the check: leaves room below 1e-3 between them
 _WIDEST, _NARROWEST = 64, 4
+_MOST_NODES = 300_000
 _ITERATIONS = 40
 _CONVERGED = 1e-7
 _CHECK_STEP = 37.0  # pixel; no multiple of a mesh
@@ -86,20 +88,21 @@ def find_places(
     frame = _FrameOnGrid(wcs, grid, shape)
     check = frame.lattice()
     on_grid = frame.to_grid(*check)
-    step = _WIDEST
-    while True:
+    step, error = _WIDEST, math.inf
+    affordable = not frame.folds(*check)
+    while affordable and step >= _NARROWEST:
         places = _mesh(frame, box, step)
         x, y, _ = places.at(on_grid[0] - box[0], on_grid[1] - box[1])
         error = float(np.hypot(x - check[0], y - check[1]).max())
         if error <= TOLERANCE:  # not so for NaN
             return PixelPlaces(places.nodes, step, error)
-        if step <= _NARROWEST:
-            raise UsageError(
-                "the distortion in a frame's coordinate system cannot be inverted "
-                f"(its pixels are found again only to {error:.2g} pixel)",
-                hint="solve its astrometry again with a lower distortion degree",
-            )
         step //= 2
+        affordable = box[2] * box[3] < _MOST_NODES * step**2
+    raise UsageError(
+        "the distortion in a frame's coordinate system cannot be inverted: "
+        + (f"its pixels are found again only to {error:.2g} pixel" if error < math.inf else "the frame is folded"),
+        hint="solve its astrometry again with a lower distortion degree",
+    )
 
 
 class _FrameOnGrid:
@@ -127,17 +130,23 @@ class _FrameOnGrid:
         wanted = np.stack([x, y])
         place = self._middle[:, None] + self._linear @ (wanted - self._middle_on_grid[:, None])
         with np.errstate(all="ignore"):
-            inverse = np.linalg.pinv(np.nan_to_num(self._derivatives(*place)))
+            inverse = _inverse(self._derivatives(*place))
+            left = np.arange(len(x))
             for _ in range(_ITERATIONS):
-                missing = wanted - np.stack(self.to_grid(*place))
-                change = np.einsum("nij,jn->in", inverse, missing)
-                place = place + change
-                if not (np.abs(change) > _CONVERGED).any():
+                missing = wanted[:, left] - np.stack(self.to_grid(*place[:, left]))
+                change = np.einsum("nij,jn->in", inverse[left], missing)
+                place[:, left] += change
+                left = left[~(np.abs(change).max(axis=0) <= _CONVERGED)]
+                if not len(left):
                     break
-            lost = ~(np.abs(change).max(axis=0) <= 10 * _CONVERGED)
-            place[:, lost] = np.nan
-            area = 1.0 / np.abs(np.linalg.det(self._derivatives(*place)))
+            place[:, left] = np.nan
+            area = 1.0 / np.abs(_determinant(self._derivatives(*place)))
         return place[0], place[1], area
+
+    def folds(self, x: Floats, y: Floats) -> bool:
+        """Whether the frame's pixels do not all lie the same way round on the sky."""
+        turn = _determinant(self._derivatives(x, y))
+        return not ((turn > 0).all() or (turn < 0).all())
 
     def _derivatives(self, x: Floats, y: Floats) -> Floats:
         """Return d(grid)/d(frame) at each place, of shape (places, 2, 2)."""
@@ -145,6 +154,16 @@ class _FrameOnGrid:
         right, left = np.stack(self.to_grid(x + d, y)), np.stack(self.to_grid(x - d, y))
         above, below = np.stack(self.to_grid(x, y + d)), np.stack(self.to_grid(x, y - d))
         return np.asarray(np.stack([(right - left) / (2 * d), (above - below) / (2 * d)], axis=-1).transpose(1, 0, 2))
+
+
+def _determinant(matrices: Floats) -> Floats:
+    return np.asarray(matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0])
+
+
+def _inverse(matrices: Floats) -> Floats:
+    a, b, c, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
+    adjoint = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
+    return np.asarray(adjoint / _determinant(matrices)[:, None, None])
 
 
 def _mesh(frame: _FrameOnGrid, box: tuple[int, int, int, int], step: int) -> PixelPlaces:

@@ -24,6 +24,7 @@ GOOD, BRIDGED, WIDE = 0, 1, 2
 _SOFT = INTERPOLATED | FRINGE_UNTRUSTED
 _WIDEST_GAP = 3  # masked pixels in a line that are bridged
 _ROUNDS = 3
+_RISE = 5.0  # sigma from which a step between neighbours is a star's profile
 _NEVER = 255
 _DIRECTIONS = np.array([[0, 1], [1, 0], [1, 1], [1, -1]])
 
@@ -131,11 +132,46 @@ def _fill(tile: Tile) -> None:
             tile.filled[y + PAD, x + PAD] = values[index]
         else:
             since[y, x] = _NEVER
+    for index in range(len(ys)):
+        y, x = ys[index], xs[index]
+        if since[y, x] == _NEVER and tile.mask[y, x] & np.uint16(SATURATED):
+            values[index] = _upwards(tile, since, y, x)
+    for index in range(len(ys)):
+        if np.isfinite(values[index]) and since[ys[index], xs[index]] == _NEVER:
+            since[ys[index], xs[index]] = 1
+            tile.filled[ys[index] + PAD, xs[index] + PAD] = values[index]
     _continue_inwards(tile.filled, since, ys, xs)
     for index in range(len(ys)):
         y, x = ys[index], xs[index]
         if since[y, x] == _NEVER and not np.isfinite(tile.raw[y, x]):
             tile.filled[y + PAD, x + PAD] = 0
+
+
+@compiled
+def _upwards(tile: Tile, since: Bytes, y: int, x: int) -> float:
+    """Return how a star goes on in a saturated pixel beside good ones; NaN where none are.
+
+    Where the profile rises towards it, by as much again as in the step before, at most to what the pixel has; beside
+    sky, as where charge ran over, it is sky.
+    """
+    raw, variance = tile.raw, tile.variance
+    height, width = raw.shape
+    total, number = 0.0, 0
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            v, u = y + dy, x + dx
+            if not (0 <= v < height and 0 <= u < width) or since[v, u] or (dy == 0 and dx == 0):
+                continue
+            near = float(tile.filled[v + PAD, u + PAD])
+            value = near
+            if _is_good(tile.state, v, u) and _is_good(tile.state, v + dy, u + dx):
+                far = float(raw[v + dy, u + dx])
+                rises = near - far > _RISE * np.sqrt(variance[v, u] + variance[v + dy, u + dx])
+                if rises and far > 0 and raw[y, x] > near:
+                    value = min(near * near / far, float(raw[y, x]))
+            total += value
+            number += 1
+    return total / number if number else np.nan
 
 
 @compiled
