@@ -46,4 +46,5 @@ def in_our_bits(values: NDArray[np.generic], convention: str) -> NDArray[np.uint
 
 def count_by_cause(mask: NDArray[np.uint16]) -> dict[str, int]:
     """Return how many pixels of `mask` carry each bit, by the bit's meaning."""
-    return {meaning: int(np.count_nonzero(mask & bit)) for bit, meaning in MASK_BITS.items()}
+    masked = mask[mask != 0]  # few pixels
+    return {meaning: int(np.count_nonzero(masked & np.uint16(bit))) for bit, meaning in MASK_BITS.items()}

@@ -31,7 +31,7 @@ def find_cosmic_rays(
     laplacian_threshold: float,
     contrast: float,
     detection_threshold: float,
-    sky: FloatArray,
+    signal: FloatArray,
     psf: PointSpread | None = None,
     progress: tuple[float, float] = (0.0, 1.0),
 ) -> NDArray[np.bool_]:
@@ -51,8 +51,8 @@ def find_cosmic_rays(
         Least ratio of the Laplacian to the fine structure, which tells hits from stars (LA Cosmic's objlim).
     detection_threshold : float
         A hit is kept if its brightest pixel stands this many sigma above its surroundings.
-    sky : array
-        Level of the sky, in the unit of `data`.
+    signal : array
+        `data` less its sky.
     psf : PointSpread, optional
         Of the frame's stars: what is no sharper than they are is not a hit.
     progress : tuple of float
@@ -74,7 +74,8 @@ def find_cosmic_rays(
     noise = np.sqrt(np.maximum(variances - excess * _poisson_slope(data, variance, bad), 0.0) + 1e-12)
     highest = np.zeros(group.max() + 1)
     np.maximum.at(highest, group, excess / noise)
-    sharp = _sharper_than_stars(values - sky[y, x], found.median - sky[y, x], group, psf)
+    peak = signal[y, x]
+    sharp = _sharper_than_stars(peak, found.median - (values - peak), group, psf)
     kept = (highest >= detection_threshold)[group] & sharp
     hits[y[kept], x[kept]] = True
     return hits

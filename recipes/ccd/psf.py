@@ -35,6 +35,14 @@ class PointSpread:
         width = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
         return np.asarray((self.beta - 1) / (np.pi * width**2) * (1 + (radius / width) ** 2) ** -self.beta)
 
+    @property
+    def noise_area(self) -> float:
+        """Pixels of sky whose noise a star of this shape is seen against: one over the integral of its square."""
+        reach = int(np.ceil(6 * self.fwhm)) + 2
+        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+        stamp = self.profile(np.hypot(x, y))
+        return float(stamp.sum() ** 2 / (stamp**2).sum())
+
 
 def measure_psf(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) -> PointSpread | None:
     """Measure the point-spread function of a sky-subtracted image; None where it has too few stars.
@@ -53,14 +61,56 @@ def measure_psf(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) -
     PointSpread or None
         What was measured.
     """
-    import sep
+    return psf_of(find_stars(signal, noise, bad), signal, bad)
 
-    pixels = np.ascontiguousarray(signal, dtype=np.float32)
-    found, _ = extract(pixels, DETECTION, noise=noise, bad=bad, minimum_area=5)
+
+def find_stars(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) -> NDArray[np.void]:
+    """Return the sources of a sky-subtracted image that may be stars: alone, round and whole.
+
+    Parameters
+    ----------
+    signal : array
+        Sky-subtracted pixels.
+    noise : array
+        Noise of the sky in each pixel.
+    bad : array of bool
+        Pixels to leave out; saturated ones belong to them.
+
+    Returns
+    -------
+    structured array
+        As the detection gives them.
+    """
+    found, _ = extract(np.ascontiguousarray(signal, dtype=np.float32), DETECTION, noise=noise, bad=bad, minimum_area=5)
     found = found[(found["flag"] == 0) & _isolated(found["x"], found["y"]) & _whole(found, bad)]
     if len(found) < LEAST_STARS:
+        return np.asarray(found[:0])
+    return _some(found[_round(found) & _bright(found, noise)])
+
+
+def psf_of(found: NDArray[np.void], signal: FloatArray, bad: NDArray[np.bool_]) -> PointSpread | None:
+    """Return the point-spread function of what may be stars; None where too few of them are.
+
+    Parameters
+    ----------
+    found : structured array
+        Of :func:`find_stars`.
+    signal : array
+        Sky-subtracted pixels.
+    bad : array of bool
+        Pixels to leave out, which may be more than when the sources were found.
+
+    Returns
+    -------
+    PointSpread or None
+        What was measured.
+    """
+    import sep
+
+    found = found[_whole(found, bad)]
+    if len(found) < LEAST_STARS:
         return None
-    found = _some(found[_round(found) & _bright(found, noise)])
+    pixels = np.ascontiguousarray(signal, dtype=np.float32)
     reach = np.full(len(found), 12.0) + 3 * found["a"]
     radius, flag = sep.flux_radius(pixels, found["x"], found["y"], reach, 0.5, mask=bad, subpix=5)
     keep = ((flag & ~sep.APER_HASMASKED) == 0) & (radius > 0.5)
@@ -108,7 +158,7 @@ def _some(found: NDArray[np.void]) -> NDArray[np.void]:
     """Return as many as are needed, evenly from the whole frame."""
     if len(found) <= MOST_SOURCES:
         return found
-    return found[np.linspace(0, len(found) - 1, MOST_SOURCES).astype(int)]
+    return np.asarray(found[np.linspace(0, len(found) - 1, MOST_SOURCES).astype(int)])
 
 
 def _whole(found: NDArray[np.void], bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -116,10 +166,11 @@ def _whole(found: NDArray[np.void], bad: NDArray[np.bool_]) -> NDArray[np.bool_]
     height, width = bad.shape
     x, y = np.rint(found["x"]).astype(int), np.rint(found["y"]).astype(int)
     inside = (x >= 8) & (y >= 8) & (x < width - 8) & (y < height - 8)
-    whole = np.zeros(len(found), dtype=bool)
-    for index in np.flatnonzero(inside):
-        whole[index] = not bad[y[index] - 2 : y[index] + 3, x[index] - 2 : x[index] + 3].any()
-    return whole
+    x, y = np.clip(x, 2, max(width - 3, 2)), np.clip(y, 2, max(height - 3, 2))
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            inside &= ~bad[np.minimum(y + dy, height - 1), np.minimum(x + dx, width - 1)]
+    return np.asarray(inside)
 
 
 def _half_sample_mode(values: Floats) -> float:

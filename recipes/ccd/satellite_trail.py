@@ -14,8 +14,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes import threads
 from recipes.ccd.sky import robust_noise
-from recipes.frame import FloatArray
+from recipes.frame import FloatArray, strip_bounds
 
 Floats = NDArray[np.float64]
 
@@ -84,13 +85,13 @@ def find_trails(
 
 def _binned(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_], side: int) -> Floats:
     """Return the signal to noise of cells of `side` pixels, of width 1 and clipped; NaN where half a cell is bad."""
-    height, width = signal.shape[0] // side * side, signal.shape[1] // side * side
-    shape = (height // side, side, width // side, side)
-    good = ~bad[:height, :width]
-    ratio = np.where(good, np.clip(signal[:height, :width] / noise[:height, :width], -5.0, 5.0), 0.0)
-    counts = good.reshape(shape).sum(axis=(1, 3))
+    from recipes.ccd.kernels.trails import bin_cells
+
+    shape = signal.shape[0] // side, signal.shape[1] // side
+    total, counts = np.empty(shape), np.empty(shape, np.int64)
+    threads.each(lambda rows: bin_cells(signal, noise, bad, side, total, counts, *rows), strip_bounds(shape[0], 8))
     with np.errstate(divide="ignore", invalid="ignore"):
-        cells = ratio.reshape(shape).sum(axis=(1, 3), dtype=np.float64) / np.sqrt(counts)
+        cells = total / np.sqrt(counts)
     cells[counts < 0.5 * side * side] = np.nan
     known = cells[np.isfinite(cells)]
     if known.size == 0:
@@ -113,24 +114,19 @@ def _without_stripes(cells: Floats) -> Floats:
 
 def _strongest_line(cells: Floats) -> tuple[float, float, float]:
     """Return angle, distance [cells] and significance of the line that most cells vote for."""
-    known = np.isfinite(cells)
-    y, x = np.nonzero(known)
-    if len(y) < 100:
+    from recipes.ccd.kernels.trails import vote
+
+    if np.isfinite(cells).sum() < 100:
         return 0.0, 0.0, 0.0
-    votes = cells[known]
     height, width = cells.shape
     reach = int(np.hypot(height, width)) + 2
     angles = np.arange(0.0, np.pi, 1.0 / max(height, width))
-    significance = np.full((len(angles), 2 * reach), np.nan)
-    shortest = SHORTEST * min(height, width)
-    for index, angle in enumerate(angles):
-        if _along_axis(angle):
-            continue
-        line = np.rint(x * np.cos(angle) + y * np.sin(angle)).astype(np.intp) + reach
-        number = np.bincount(line, minlength=2 * reach)[: 2 * reach]
-        total = np.bincount(line, weights=votes, minlength=2 * reach)[: 2 * reach]
-        enough = number >= shortest
-        significance[index, enough] = total[enough] / np.sqrt(number[enough])
+    angles = angles[~_along_axis(angles)]
+    total, number = np.empty((len(angles), 2 * reach)), np.empty((len(angles), 2 * reach), np.int32)
+    threads.each(lambda part: vote(cells, angles, reach, total, number, *part), strip_bounds(len(angles), 32))
+    significance = np.full(total.shape, np.nan)
+    enough = number >= SHORTEST * min(height, width)
+    significance[enough] = total[enough] / np.sqrt(number[enough])
     judged = np.isfinite(significance)
     if not judged.any():
         return 0.0, 0.0, 0.0
@@ -141,10 +137,10 @@ def _strongest_line(cells: Floats) -> tuple[float, float, float]:
     return float(angles[row]), float(column - reach), float(significance[row, column])
 
 
-def _along_axis(angle: float) -> bool:
-    """Whether a line runs along a row or a column."""
+def _along_axis(angle: Floats) -> NDArray[np.bool_]:
+    """Whether lines run along a row or a column."""
     from_axis = angle % (np.pi / 2)
-    return bool(min(from_axis, np.pi / 2 - from_axis) < AXIS_ANGLE)
+    return np.asarray(np.minimum(from_axis, np.pi / 2 - from_axis) < AXIS_ANGLE)
 
 
 def _forget(cells: Floats, angle: float, distance: float, reach: float) -> None:
@@ -162,10 +158,10 @@ def _traced(
     significance: float,
 ) -> Trail | None:
     """Follow a line in the pixels: fit its ridge, see that it goes on along its length, and measure its width."""
+    from recipes.ccd.kernels.trails import near_line
+
     margin = 2.0 * side + WIDEST
-    y, x = _near(signal.shape, angle, distance, margin)
-    keep = ~bad[y, x]
-    y, x = y[keep], x[keep]
+    y, x = near_line(signal.shape, float(np.cos(angle)), float(np.sin(angle)), distance, margin, bad)
     ratio = np.clip(signal[y, x] / noise[y, x], -3.0, 6.0)
     across = x * np.cos(angle) + y * np.sin(angle) - distance
     along = -x * np.sin(angle) + y * np.cos(angle)
@@ -179,19 +175,9 @@ def _traced(
     # x cos + y sin - slope (-x sin + y cos) = distance + offset, brought back to the normal form
     a, b = np.cos(angle) + slope * np.sin(angle), np.sin(angle) - slope * np.cos(angle)
     length = float(np.hypot(a, b))
-    if _along_axis(np.arctan2(b, a)):
+    if _along_axis(np.asarray(np.arctan2(b, a))):
         return None
     return Trail(float(np.arctan2(b, a)), (distance + offset) / length, half_width, significance)
-
-
-def _near(
-    shape: tuple[int, int], angle: float, distance: float, margin: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of the pixels within `margin` of a line."""
-    y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
-    close = np.abs(x * np.cos(angle) + y * np.sin(angle) - distance) <= margin
-    rows, columns = np.nonzero(close)
-    return rows, columns
 
 
 def _ridge(across: Floats, along: Floats, ratio: Floats, search: float) -> tuple[float, float] | None:

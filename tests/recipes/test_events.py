@@ -90,7 +90,7 @@ def test_stars_are_no_cosmic_rays_whatever_their_width(fwhm) -> None:
     data = np.random.default_rng(3).poisson(image).astype(np.float32)
     psf = PointSpread(fwhm, 0.6 * fwhm, 3.5, 10)
     hits = find_cosmic_rays(data, data.copy(), NO_BAD, laplacian_threshold=4.5, contrast=5.0, detection_threshold=5.0,
-                            sky=np.full(SHAPE, sky, np.float32), psf=psf)  # fmt: skip
+                            signal=data - np.float32(sky), psf=psf)  # fmt: skip
     assert hits.sum() <= 3
 
 
@@ -104,7 +104,7 @@ def test_hits_are_found_to_the_very_edge_and_beside_bad_pixels() -> None:
     for place in hit:
         data[place] += 1200.0
     hits = find_cosmic_rays(data, data.copy(), bad, laplacian_threshold=4.5, contrast=5.0, detection_threshold=5.0,
-                            sky=np.full(SHAPE, sky, np.float32))  # fmt: skip
+                            signal=data - np.float32(sky))  # fmt: skip
     assert all(hits[place] for place in hit)
     assert not hits[100, 100]  # it is known to be bad: that is not a cosmic ray's doing
     # Some 50 neighbours of hits count from 0.3 × 4.5 sigma on, which 7 % of all pixels reach: 3.5 +- 1.8.

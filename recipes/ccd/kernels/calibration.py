@@ -189,6 +189,25 @@ def weigh(variance: Any, mask: Any, weight: Any, y0: int, y1: int) -> None:
             weight[y, x] = _ONE / noise if good else _ZERO
 
 
+@compiled
+def sum_up(data: Any, mask: Any) -> tuple[float, int, Any, Any]:
+    """Return sum, number, least and highest of the pixels that are not masked; NaN for the last two of none."""
+    total, number = 0.0, 0
+    lowest, highest = _INFINITE, -_INFINITE
+    for y in range(data.shape[0]):
+        of_row = 0.0
+        for x in range(data.shape[1]):
+            if mask[y, x] == _NOTHING:
+                value = data[y, x]
+                of_row += value
+                number += 1
+                lowest, highest = min(lowest, value), max(highest, value)
+        total += of_row
+    if number == 0:
+        lowest, highest = _NAN, _NAN
+    return total, number, lowest, highest
+
+
 def frozen(values: NDArray[Any]) -> NDArray[Any]:
     """Return a contiguous read-only view: numba compiles a kernel anew for each mixture of such properties."""
     view = np.ascontiguousarray(values).view()
@@ -207,4 +226,5 @@ def _compile() -> None:
               np.ones(6, np.float32), np.array([0, 0, 4, 0, 8, 0]), data, variance, mask)  # fmt: skip
     top_of(raw, 0, 8)
     grow_saturated(mask, 8, 0.05)
+    sum_up(data, mask)
     weigh(variance, mask, np.empty_like(variance), 0, 4)

@@ -1,0 +1,72 @@
+"""QC values of a reduced exposure: image statistics, sky, stars, depth, and what was masked by cause."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recipes.ccd.calibrating import Calibrated
+from recipes.ccd.clipping import clipped_statistics
+from recipes.ccd.events import Seen
+from recipes.masks import count_by_cause
+from recipes.quality import Measured
+
+SAMPLE = 2**20  # pixels that tell median and scatter: to a thousandth of the noise
+LIMIT_SIGMA = 5.0  # of the faintest point source that counts as seen
+_ALWAYS_TOLD = {"hot", "cold", "saturated", "cosmic ray", "satellite trail", "no data"}
+
+
+def measure_exposure(made: Calibrated, seen: Seen, pixel_scale: float | None) -> list[Measured]:
+    """Return the QC values of a calibrated exposure.
+
+    Parameters
+    ----------
+    made : Calibrated
+        The exposure with its whole mask.
+    seen : Seen
+        Its sky and stars.
+    pixel_scale : float or None
+        [arcsec].
+
+    Returns
+    -------
+    list of Measured
+        Mean, minimum and maximum are of all good pixels, median and (5 sigma clipped) stdev of a million of them.
+    """
+    statistics = _statistics(made)
+    measured = [
+        Measured(name, value, unit=made.unit)
+        for name, value in (
+            *statistics.items(), ("sky_level", seen.sky_level), ("sky_noise", seen.sky_noise),
+            ("sky_flatness", seen.sky_flatness),
+        )
+    ]  # fmt: skip
+    if seen.psf is not None:
+        measured.append(Measured("psf_radius", seen.psf.half_light_radius, unit="pixel"))
+        measured.append(Measured("psf_fwhm", seen.psf.fwhm, unit="pixel"))
+        measured.append(Measured("psf_stars", seen.psf.stars))
+        if pixel_scale:
+            measured.append(Measured("seeing", seen.psf.fwhm * pixel_scale, unit="arcsec"))
+        # The best that any weighting of a star's pixels can do (King 1983, PASP 95, 163).
+        limit = LIMIT_SIGMA * seen.sky_noise * float(np.sqrt(seen.psf.noise_area))
+        measured.append(Measured("limiting_flux", limit, unit=made.unit))
+    counts = count_by_cause(made.mask)
+    measured += [
+        Measured(f"masked_{cause.replace(' ', '_')}", number)
+        for cause, number in counts.items()
+        if number or cause in _ALWAYS_TOLD
+    ]
+    measured.append(Measured("masked_fraction", int(np.count_nonzero(made.mask)) / made.mask.size))
+    measured.append(Measured("satellite_trails", seen.trails))
+    return measured
+
+
+def _statistics(made: Calibrated) -> dict[str, float]:
+    from recipes.ccd.kernels.calibration import sum_up
+
+    total, number, lowest, highest = sum_up(made.data, made.mask)
+    step = max(1, made.data.size // SAMPLE)
+    sample = made.data.ravel()[::step][made.mask.ravel()[::step] == 0]
+    usual = clipped_statistics(sample)
+    mean = total / number if number else float("nan")
+    return {"mean": mean, "median": float(np.median(sample)) if sample.size else float("nan"), "stdev": usual.stdev,
+            "minimum": float(lowest), "maximum": float(highest)}  # fmt: skip
