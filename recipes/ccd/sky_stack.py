@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recipes.ccd.clipping import clipped_statistics
 from recipes.errors import UsageError
-from recipes.frame import FloatArray, rows_of_strips, strip_bounds
+from recipes.frame import ALL, FloatArray, rows_of_strips, strip_bounds
 from recipes.progress import tracked
 from recipes.threads import allowed, each
 
@@ -72,9 +72,8 @@ class SkyMesh:
 
     def rows(self, y0: int, y1: int) -> FloatArray:
         """Return the level of rows `y0` to `y1`."""
-        down = _weights(self.shape[0], self.nodes.shape[0])[y0:y1]
-        across = _weights(self.shape[1], self.nodes.shape[1])
-        return np.asarray(down @ self.nodes @ across.T, np.float32)
+        across = _between(self.nodes, self.shape[1], 1)
+        return np.ascontiguousarray(_between(across, self.shape[0], 0, slice(y0, y1)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -173,17 +172,16 @@ def _edges(length: int, cells: int) -> NDArray[np.intp]:
     return np.linspace(0, length, cells + 1).astype(np.intp)
 
 
-def _weights(length: int, cells: int) -> NDArray[np.float32]:
-    """Return what each node of a mesh contributes to each pixel along an axis."""
+def _between(nodes: FloatArray, length: int, axis: int, part: slice = ALL) -> FloatArray:
+    """Interpolate nodes along one axis to (a part of) the pixels between and beyond them."""
+    cells = nodes.shape[axis]
     edges = _edges(length, cells)
-    centres = (edges[:-1] + edges[1:] - 1) / 2
-    weights = np.zeros((length, cells), np.float32)
-    pixels = np.arange(length)
+    pixels = np.arange(length)[part]
     if cells == 1:
-        weights[:] = 1
-        return weights
+        return np.repeat(nodes, len(pixels), axis=axis)
+    centres = (edges[:-1] + edges[1:] - 1) / 2
     left = np.clip(np.searchsorted(centres, pixels, side="right") - 1, 0, cells - 2)
-    fraction = (pixels - centres[left]) / (centres[left + 1] - centres[left])
-    weights[pixels, left] = 1 - fraction
-    weights[pixels, left + 1] += fraction
-    return weights
+    fraction = ((pixels - centres[left]) / (centres[left + 1] - centres[left])).astype(np.float32)
+    fraction = fraction[:, np.newaxis] if axis == 0 else fraction[np.newaxis, :]
+    low, high = np.take(nodes, left, axis), np.take(nodes, left + 1, axis)
+    return np.asarray(low + (high - low) * fraction, np.float32)

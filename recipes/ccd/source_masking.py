@@ -19,7 +19,9 @@ MOST_GROWTH = 80.0  # pixels
 BINNING = 4
 
 
-def mask_sources(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def mask_sources(
+    signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_], *, faint: bool = True
+) -> NDArray[np.bool_]:
     """Return where sources are, grown until their wings are lost in the noise of a stack.
 
     Parameters
@@ -30,6 +32,8 @@ def mask_sources(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) 
         Noise of the sky in each pixel.
     bad : array of bool
         Pixels to leave out of the search.
+    faint : bool, optional
+        Look for faint wide light too, in the image binned 4 × 4; not where fringes would be taken for it.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def mask_sources(signal: FloatArray, noise: FloatArray, bad: NDArray[np.bool_]) 
     segments = _segments(clean, noise, bad)
     grown = np.zeros(signal.shape, np.bool_)
     grow_segments(segments, _radii(segments), grown)
-    if min(signal.shape) >= 8 * BINNING:
+    if faint and min(signal.shape) >= 8 * BINNING:
         _add_faint(grown, clean, noise, bad)
     return grown
 
