@@ -52,9 +52,10 @@ def write_reference(path: Path, catalogue: Catalogue, plan: Plan) -> None:
         error = np.maximum(MAGNITUDE_ERROR * 2 ** (magnitude - 17), LEAST_MAGNITUDE_ERROR)
         columns[f"MAG_{band}"] = (magnitude + change + random.normal(0, error)).astype(np.float32)
         columns[f"MAGERR_{band}"] = error.astype(np.float32)
+    columns["ref_epoch"] = np.full(len(stars), EPOCH)
     hdu = fits.BinTableHDU(Table(columns), name="CATALOGUE")
     units = {"RA": "deg", "DEC": "deg", "RA_ERROR": "arcsec", "DEC_ERROR": "arcsec", "PMRA": "mas/yr",
-             "PMDEC": "mas/yr"}  # fmt: skip
+             "PMDEC": "mas/yr", "ref_epoch": "yr"}  # fmt: skip
     for column in hdu.columns:
         column.unit = units.get(column.name, "mag" if column.name.startswith("MAG") else None)
     hdu.header["CATNAME"] = (NAME, "name of the catalogue")

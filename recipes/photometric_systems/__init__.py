@@ -94,8 +94,8 @@ def band_of_filter(name: str | None) -> Band | None:
     """Return the standard band that a camera means by a filter's name, or None where that cannot be told.
 
     ``V``, ``Johnson V``, ``Bessell-V``, ``V#642`` are V; ``R`` and ``Rc`` are Cousins' R, ``r``, ``rp``, ``r'``,
-    ``SDSS_r`` and ``r DECam SDSS c0002`` the SDSS's r. A single letter counts as it is written. What names several bands,
-    or a system that is not here, is None.
+    ``SDSS_r`` and ``r DECam SDSS c0002`` the SDSS's r. A single letter counts as it is written. What names several
+    bands, or a system that is not here, is None.
     """
     parts = [part for part in _PARTS.split((name or "").strip()) if part]
     lower = [part.lower() for part in parts]
