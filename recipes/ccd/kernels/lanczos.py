@@ -98,15 +98,15 @@ def _with_exact_moments(weights: Doubles, distance: Doubles, half: int) -> Doubl
     """Return Lanczos weights that add up to one, and to zero times the distance.
 
     Windowed, they do neither: with LANCZOS3 flux would waver by 0.6 % with the phase, and, with the first put right
-    alone, still by 0.15 % where a distortion changes the scale by 1 %. What is missing of the first moment is given by
-    a straight line under a Hann window, up to 0.01 a weight.
+    alone, still by 0.1 % where a distortion changes the scale by 1 %. What is missing of the first moment is given by a
+    straight line over the taps, up to 0.003 a weight.
     """
     weights = weights / weights.sum(axis=1, keepdims=True)
     missing = -np.sum(weights * distance, axis=1, keepdims=True)
-    window = np.where(np.abs(distance) < half, np.cos(np.pi * distance / (2 * half)) ** 2, 0)
-    zeroth, first, second = (np.sum(window * distance**power, axis=1, keepdims=True) for power in range(3))
+    within = np.abs(distance) < half
+    zeroth, first, second = (np.sum(within * distance**power, axis=1, keepdims=True) for power in range(3))
     slope = missing / (second - first**2 / zeroth)
-    return np.asarray(weights + slope * (distance - first / zeroth) * window)
+    return np.asarray(weights + slope * (distance - first / zeroth) * within)
 
 
 @compiled
