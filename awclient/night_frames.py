@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from awclient.client import Json
@@ -144,10 +144,14 @@ def missing_kinds(recipe: Json) -> str:
 
 
 def _first_kind_with_enough(recipe: Json, entry: Json, products: Sequence[Json]) -> list[Json]:
-    by_part: dict[tuple[str, ...], dict[str, list[Json]]] = defaultdict(dict)
+    by_part: dict[tuple[object, ...], dict[str, list[Json]]] = defaultdict(dict)
+    by_number = {product["id"]: product for product in products}
     for kind in entry["kinds"]:
         for product in of_kind(products, kind):
-            by_part[_part(recipe, product)].setdefault(kind, []).append(product)
+            part: tuple[object, ...] = _part(recipe, product)
+            if "product" in recipe["split_by"]:  # a frame before and after its astrometry are one exposure
+                part = (*part, _exposures(product, by_number))
+            by_part[part].setdefault(kind, []).append(product)
     chosen: list[Json] = []
     for kinds in by_part.values():
         alternatives = list(kinds.values())
@@ -155,6 +159,15 @@ def _first_kind_with_enough(recipe: Json, entry: Json, products: Sequence[Json])
         # Where there is not enough of any, the plan is asked all the same: it says what is missing.
         chosen += enough[0] if enough else sorted(alternatives, key=len)[-1]
     return sorted(chosen, key=lambda product: int(product["id"]))
+
+
+def _exposures(product: Json, by_number: Mapping[int, Json]) -> frozenset[int]:
+    """Return the frames that a product goes back to; what has a validity is a calibration, and none of them."""
+    if product["valid_from"]:
+        return frozenset()
+    sources = {number for numbers in product["inputs"].values() for number in numbers}
+    found = [_exposures(by_number[number], by_number) for number in sources & by_number.keys()]
+    return frozenset().union(*found) or frozenset({product["id"]})
 
 
 def _at_most(recipe: Json, entry: Json, products: Sequence[Json]) -> list[Json]:

@@ -76,10 +76,33 @@ def test_the_first_kind_of_which_there_is_enough_is_taken_for_each_filter() -> N
     one_dome = a_product(1, "RawDomeFlat", filter="R")
     twilights = [a_product(n, "RawTwilightFlat", filter="R") for n in (2, 3)]
     assert chosen(gain, one_dome, *twilights) == [{"raw_flat": [2, 3]}]
-    flats = [a_product(1, "DomeFlatFrame", filter="R"), a_product(2, "TwilightFlatFrame", filter="R"),
-             a_product(3, "TwilightFlatFrame", filter="V")]  # fmt: skip
+    flats = [
+        a_product(number, kind, filter=of, valid_from="2024-05-01")
+        for number, kind, of in (
+            (1, "DomeFlatFrame", "R"),
+            (2, "TwilightFlatFrame", "R"),
+            (3, "TwilightFlatFrame", "V"),
+        )
+    ]
     assert chosen(COLD, *flats) == [{"flat": [1, 3]}]
     assert chosen(MASTER, *flats) == [{"dome_flat": [1], "twilight_flat": [2, 3]}]
+
+
+def test_of_one_exposure_the_best_frame_is_taken_and_of_several_their_coadd_too() -> None:
+    sources = a_recipe("SourceList", "SourceList", "product", an_input(
+        "frame", "CalibratedScienceFrame", "ReducedScienceFrame", "CoaddedRegriddedFrame", minimum=1, primary=True
+    ))  # fmt: skip
+    raw = [a_product(number, "RawScience") for number in (1, 2)]
+    bias = a_product(3, "BiasFrame", recipe="Bias", valid_from="2024-05-01")
+    reduced = [
+        a_product(number, "ReducedScienceFrame", recipe="Reduce", inputs={"raw_science": [of], "bias_frame": [3]})
+        for number, of in ((4, 1), (5, 2))
+    ]
+    calibrated = a_product(6, "CalibratedScienceFrame", recipe="Science", inputs={"reduced_science": [4]})
+    coadd = a_product(7, "CoaddedRegriddedFrame", recipe="Coadd", inputs={"regridded_frames": [4, 5]})
+    of_one = a_product(8, "CoaddedRegriddedFrame", recipe="Coadd", inputs={"regridded_frames": [4]})
+    everything = [*raw, bias, *reduced, calibrated, coadd, of_one]
+    assert chosen(sources, *everything) == [{"frame": [5, 6, 7]}]
 
 
 def test_of_more_than_a_job_takes_the_one_of_most_frames_is_taken() -> None:
