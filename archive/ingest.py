@@ -19,8 +19,10 @@ from archive.headers import MAXIMUM_BYTES, NotFits, read_units
 from archive.instruments.catalogue import all_cameras, find_camera, recognise
 from archive.instruments.generic import BadCamera
 from archive.models import Lineage, Product
+from archive.on_disk import on_disk
 from archive.products import InvalidProduct, columns_of, insert_all, storable
 from archive.readout_modes import apart_by_size
+from archive.translation import unlit_edges
 from archive.translation.camera import Camera
 from archive.translation.translate import NotUnderstood, RawFrame, translate
 from archive.translation.types import kind_of_word
@@ -194,6 +196,7 @@ def _ingest(
         return Refused(name, error.reason, error.hint)
     except InvalidProduct as error:
         return Refused(name, str(error), "describe the camera in a TOML file")
+    frames = _with_hints(frames, file, name)
     sha256, size = _store(file, store)
     there = list(visible(context).filter(sha256=sha256, kind__in=[kind.name for kind in KINDS.values() if kind.is_raw]))
     if there:
@@ -209,6 +212,20 @@ def _ingest(
         there = list(visible(context).filter(sha256=sha256))
         return AlreadyThere(name, [product.pk for product in there], frames[0].kind)
     return Ingested(name, [row.pk for row in rows], frames[0].kind, frames[0].notes)
+
+
+def _with_hints(frames: list[RawFrame], file: Path | BinaryIO, name: str) -> list[RawFrame]:
+    """Return the frames with notes on overscan that shows in the pixels and that no header tells."""
+    if not any(frame.kind in unlit_edges.KINDS for frame in frames):
+        return frames
+    with on_disk(file) as path:
+        hints = unlit_edges.hints_of(frames, path, name)
+    told_frames = []
+    for frame in frames:
+        notes = [*frame.notes, *([hint] if (hint := hints.get(frame.attributes.chip)) else [])]
+        attributes = frame.attributes.model_copy(update={"notes": notes}) if notes else frame.attributes
+        told_frames.append(RawFrame(frame.kind, attributes, notes))
+    return told_frames
 
 
 def _store(file: Path | BinaryIO, store: FileStore) -> tuple[str, int]:

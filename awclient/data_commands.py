@@ -202,7 +202,7 @@ def _tell(report: IngestReport, json: bool) -> None:
         out_json(report.as_json())
     else:
         say(report.summary())
-        for line in report.refusals():
+        for line in [*report.refusals(), *report.hinted()]:
             say(line)
         rows: dict[tuple[str, ...], int] = {}
         for product in report.frames:

@@ -40,6 +40,7 @@ class IngestReport:
     known: list[Json] = field(default_factory=list)
     refused: list[Json] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    hints: dict[str, int] = field(default_factory=dict)
 
     @property
     def frames(self) -> list[Json]:
@@ -61,6 +62,10 @@ class IngestReport:
             f"  refused: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}: {reason}"
             for reason, names in files.items()
         ]
+
+    def hinted(self) -> list[str]:
+        """Return what was seen in the frames that their headers do not tell, a line a hint."""
+        return [f"  {hint} ({count} frame{'s' if count > 1 else ''})" for hint, count in self.hints.items()]
 
     def as_json(self) -> Json:
         """Return it for a script."""
@@ -162,6 +167,9 @@ def _ingest_one(
         report.refused.append({"file": str(relative), "reason": problem.message, "hint": problem.hint})
     else:
         (report.new if answer["outcome"] == "ingested" else report.known).extend(answer["products"])
+        for note in answer.get("notes", []):
+            if note.startswith("hint: "):
+                report.hints[note] = report.hints.get(note, 0) + 1
 
 
 def _known(portal: Portal, digest: str, kind: str) -> list[Json]:

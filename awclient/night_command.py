@@ -76,7 +76,7 @@ def _ingest(
         portal, paths, read_type_rules(types), instrument=instrument, camera=camera, progress=progress
     )
     progress.line(report.summary())
-    for line in report.refusals():
+    for line in [*report.refusals(), *report.hinted()]:
         progress.line(line)
     catalogues = ingest_catalogues(portal, find_catalogues(paths), progress)
     for line in catalogues.lines():

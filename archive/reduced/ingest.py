@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 from django.db import transaction
 
@@ -19,6 +18,7 @@ from archive.context import Context, visible
 from archive.headers import NotFits
 from archive.ingest import AlreadyThere, BadRequest, FileStore, Ingested, Outcome, Refused, told
 from archive.models import Lineage, Product
+from archive.on_disk import on_disk
 from archive.products import InvalidProduct, columns_of, insert_all, storable
 from archive.reduced.reading import FRAME, WEIGHT, WEIGHT_TYPES, Chip, ReducedFiles, read_chips
 from archive.translation.camera import Camera
@@ -51,7 +51,7 @@ def ingest_reduced(
     name = files.image[1]
     try:
         with ExitStack() as opened:
-            paths = {part: opened.enter_context(_on_disk(source)) for part, (source, _) in files.given().items()}
+            paths = {part: opened.enter_context(on_disk(source)) for part, (source, _) in files.given().items()}
             sources = [
                 JobInput(role=part, kind=FRAME, path=file[1], name=Path(file[1]).name, sha256=_digest(paths[part]))
                 for part, file in files.given().items()
@@ -117,17 +117,3 @@ def _enter(name: str, chips: Sequence[Chip], sources: list[JobInput], context: C
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _on_disk(source: Path | BinaryIO) -> Iterator[Path]:
-    """Give the path of a file, written for the time being where it came as a stream."""
-    if isinstance(source, Path):
-        yield source
-        return
-    with tempfile.NamedTemporaryFile(suffix=".fits") as file:
-        source.seek(0)
-        while piece := source.read(1 << 20):
-            file.write(piece)
-        file.flush()
-        yield Path(file.name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from archive.headers import Header
 from archive.translation.outputs import Output, names_with_sections, outputs_by_numbers
@@ -148,6 +150,25 @@ def _what_is_left(found: dict[str, str], width: int, height: int) -> Section | N
     y0 = sections["prescan_y"].y1 if "prescan_y" in sections else 0
     y1 = sections["overscan_y"].y0 if "overscan_y" in sections else height
     return Section(y0, y1, x0, x1)
+
+
+def light_beside(fixed: Mapping[str, Any], attributes: Mapping[str, Any]) -> str | None:
+    """Return the light-sensitive section that pre- and overscan told in a camera's file leave; None where none is told.
+
+    What the header says of the light counts as far as they leave it.
+    """
+    told = {
+        name: str(fixed[name]) for name in ("prescan_x", "overscan_x", "prescan_y", "overscan_y") if fixed.get(name)
+    }
+    width, height = attributes.get("width"), attributes.get("height")
+    if not told or fixed.get("data_section") or not isinstance(width, int) or not isinstance(height, int):
+        return None
+    left = _what_is_left(told, width, height)
+    said = parse_section(str(attributes.get("data_section") or ""))
+    if left is None or said is None:
+        return iraf(left) if left is not None and min(left.shape) > 0 else None
+    both = Section(max(left.y0, said.y0), min(left.y1, said.y1), max(left.x0, said.x0), min(left.x1, said.x1))
+    return iraf(both) if both.y1 > both.y0 and both.x1 > both.x0 else iraf(left)
 
 
 def _stretch(result: Sections, data: Section) -> None:

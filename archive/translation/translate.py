@@ -11,7 +11,7 @@ from archive.headers import Header, Unit, clean
 from archive.translation.camera import Camera
 from archive.translation.detector import find_detector
 from archive.translation.pointing import find_airmass, find_pixel_scale, find_position
-from archive.translation.sections import find_sections
+from archive.translation.sections import find_sections, light_beside
 from archive.translation.times import longitude_of, night_of, start_of
 from archive.translation.types import NUMBERED_TYPES, TYPE_KEYWORDS, TypeFound, find_type, is_known
 from archive.translation.values import find_number, number, sexagesimal, slug
@@ -114,6 +114,8 @@ def _frame(
     if image.index:
         attributes["extension"] = image.index
     attributes |= camera.fixed
+    if light := light_beside(camera.fixed, attributes):
+        attributes["data_section"] = light
     if notes:
         attributes["notes"] = notes
     try:
