@@ -167,6 +167,10 @@ LIMITS["IlluminationCorrectionFrame"] = {
     "mean": Limit(NORMALISATION, minimum=0.999, maximum=1.001),
     "peak_to_peak": Limit(FLATNESS, maximum=0.3),
 }
+LIMITS["AssociateList"] = {
+    "matched_count": Limit(COUNT, minimum=1.0),
+    "rms_distance": Limit(ASTROMETRY),
+}
 LIMITS["TwilightFlatFrame"] = LIMITS["DomeFlatFrame"] | {"outlier_fraction": Limit(COUNT, maximum=0.05)}
 
 
