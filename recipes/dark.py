@@ -77,7 +77,7 @@ def dark(
     photons = {name: 1 / gain for name, gain in of_regions(chips[0].regions, of_amplifiers, gain).items()}
     stack = clipped_stack(chips, StackRules(sigma_clip, read_noise, photons, norms=seconds), "stacking", 0.1, 0.8)
     data, mask = stack.data, stack.mask
-    statistics = clipped_statistics(data[mask == 0])
+    statistics = clipped_statistics(data, good=mask == 0)
     measured = [
         Measured("dark_current", statistics.median, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu/s"),
         Measured("stdev", statistics.stdev, unit="adu/s"),

@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes import threads
 from recipes.attributes import FrameAttributes
+from recipes.fits_checksum import encoded, folded, sum_of_bytes, sum_of_pixels
 from recipes.fits_header import BLOCK
-from recipes.frame import Frame
+from recipes.frame import Frame, strip_bounds
 from recipes.job import JobInput, Measurement
 from recipes.kinds import KINDS
 from recipes.masks import CONVENTION, CONVENTION_CARD, MASK_BITS
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {"b": "L", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u1": "B"}
 _LONGEST_PART = 40
+_PIECE = 2 * 2**20
 _STANDARD_CARDS = (
     ("INSTRUME", "instrument", "instrument"),
     ("CHIP", "chip", "chip"),
@@ -102,16 +105,64 @@ def write_product(
 ) -> tuple[str, int]:
     """Write `product` to `path`; return the file's sha256 and size in bytes."""
     primary = _primary_header(product, measurements, flags, made_without, origin)
-    digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
-        for header, data in chain([(primary, memoryview(b""))], _units(product)):
-            for part in (_with_checksums(header, data), data, bytes(-len(data) % BLOCK)):
-                file.write(part)
-                digest.update(part)
-                size += len(part)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest(), size
+    with path.open("wb", buffering=0) as file, _Hashed(file) as hashed:
+        for unit in chain([_Unit(primary, 0, 0, _no_pieces)], _units(product)):
+            hashed.write(memoryview(_with_checksums(unit)))
+            for piece in unit.pieces():
+                hashed.write(piece)
+            hashed.write(memoryview(bytes(-unit.size % BLOCK)))
+    # Not synced to the disk: the result file tells its digest, and who stores it for good verifies and syncs it.
+    return hashed.digest.hexdigest(), hashed.size
+
+
+def _no_pieces() -> Iterator[memoryview]:
+    return iter(())
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A header, the size of its data [byte], the plain sum of their words, and what gives them piece by piece."""
+
+    header: Header
+    size: int
+    sum: int
+    pieces: Callable[[], Iterator[memoryview]]
+
+
+class _Hashed:
+    """A file being written, with its digest and size; where two threads are allowed the second one hashes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self._file = file
+        self._pool = ThreadPoolExecutor(1) if threads.allowed() > 1 else None
+        self._hashing: Future[None] | None = None
+
+    def __enter__(self) -> _Hashed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wait()
+        if self._pool:
+            self._pool.shutdown()
+
+    def write(self, piece: memoryview) -> None:
+        """Write a piece, which may be changed again after the next but one call."""
+        self._wait()
+        if self._pool:
+            self._hashing = self._pool.submit(self.digest.update, piece)
+        else:
+            self.digest.update(piece)
+        written = 0
+        while written < len(piece):
+            written += self._file.write(piece[written:])
+        self.size += len(piece)
+
+    def _wait(self) -> None:
+        if self._hashing:
+            self._hashing.result()
+            self._hashing = None
 
 
 def _primary_header(
@@ -167,48 +218,66 @@ def _history(
     return lines + [f"Flag {bit}: {meaning}." for bit, meaning in QUALITY_FLAGS.items() if flags & bit]
 
 
-def _units(product: Product) -> Iterator[tuple[Header, memoryview]]:
-    """Yield the extensions of a product one by one, so that one plane at a time is held as bytes."""
+def _units(product: Product) -> Iterator[_Unit]:
+    """Yield the extensions of a product one by one."""
     content = product.content
     if isinstance(content, Frame):
         yield from _image_units(product.kind, content)
         return
-    table = _table_of(content)
+    table = content if isinstance(content, Table) else content.curve()
     if table is not None:
         yield _table_unit(table)
 
 
-def _image_units(kind: str, frame: Frame) -> Iterator[tuple[Header, memoryview]]:
+def _image_units(kind: str, frame: Frame) -> Iterator[_Unit]:
+    squared = f"{frame.unit}2" if frame.unit in {"adu", "electron"} else _squared(frame.unit)
+    planes: list[tuple[str, Callable[[int, int], NDArray[Any]] | None, str]] = [
+        ("WEIGHT" if kind == "WeightFrame" else "SCI", frame.data_rows if frame.has_data else None, frame.unit),
+        ("VAR", frame.variance_rows if frame.has_variance else None, squared),
+        ("MASK", lambda y0, y1: _stored_mask(frame.strip(y0, y1).mask), ""),
+    ]
+    for name, rows, unit in planes:
+        if rows is not None:
+            yield _image_unit(frame, name, rows, unit)
+
+
+def _stored_mask(mask: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    # uint16 is stored as int16 with an offset; the same bits with the highest one flipped
+    return mask ^ np.uint16(0x8000)
+
+
+def _image_unit(frame: Frame, name: str, rows: Callable[[int, int], NDArray[Any]], unit: str) -> _Unit:
     from astropy.io import fits
 
-    whole = frame.strip(0, frame.shape[0])
-    planes: list[tuple[str, NDArray[Any] | None, str]] = [
-        ("WEIGHT" if kind == "WeightFrame" else "SCI", whole.data if frame.has_data else None, frame.unit),
-        ("VAR", whole.variance, f"{frame.unit}2" if frame.unit in {"adu", "electron"} else _squared(frame.unit)),
-        ("MASK", whole.mask, ""),
-    ]
-    for name, pixels, unit in planes:
-        if pixels is None:
-            continue
-        header = fits.Header()
-        header["XTENSION"] = ("IMAGE", "image extension")
-        header["BITPIX"] = 16 if name == "MASK" else -32
-        header["NAXIS"] = 2
-        header["NAXIS1"] = pixels.shape[1]
-        header["NAXIS2"] = pixels.shape[0]
-        header["PCOUNT"] = 0
-        header["GCOUNT"] = 1
-        header["EXTNAME"] = name
-        if name == "MASK":
-            _describe_mask(header)
-            # uint16 is stored as int16 with an offset; the same bits with the highest one flipped
-            stored = (pixels ^ np.uint16(0x8000)).astype(">u2")
-        else:
-            header["BUNIT"] = (unit, "unit of the pixels")
-            stored = pixels.astype(">f4")
-        for keyword, value in frame.wcs.items():
-            header[keyword] = _printable(value)
-        yield header, memoryview(stored.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+    height, width = frame.shape
+    header = fits.Header()
+    header["XTENSION"] = ("IMAGE", "image extension")
+    header["BITPIX"] = 16 if name == "MASK" else -32
+    header["NAXIS"] = 2
+    header["NAXIS1"] = width
+    header["NAXIS2"] = height
+    header["PCOUNT"] = 0
+    header["GCOUNT"] = 1
+    header["EXTNAME"] = name
+    if name == "MASK":
+        _describe_mask(header)
+    else:
+        header["BUNIT"] = (unit, "unit of the pixels")
+    for keyword, value in frame.wcs.items():
+        header[keyword] = _printable(value)
+    stored = np.dtype(">u2" if name == "MASK" else ">f4")
+    bounds = strip_bounds(height, max(1, _PIECE // (stored.itemsize * width)))
+
+    def pieces() -> Iterator[memoryview]:
+        # Two by turns: one is being hashed while the next is filled.
+        buffers = [np.empty((bounds[0][1], width), stored) for _ in range(2)]
+        for number, (y0, y1) in enumerate(bounds):
+            buffer = buffers[number % 2][: y1 - y0]
+            buffer[:] = rows(y0, y1)
+            yield memoryview(buffer.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+
+    total = sum(sum_of_pixels(rows(y0, y1), y0 * width) for y0, y1 in bounds)
+    return _Unit(header, height * width * stored.itemsize, total, pieces)
 
 
 def _describe_mask(header: Header) -> None:
@@ -223,7 +292,7 @@ def _table_of(content: Table | Values) -> Table | None:
     return content if isinstance(content, Table) else content.curve()
 
 
-def _table_unit(table: Table) -> tuple[Header, memoryview]:
+def _table_unit(table: Table) -> _Unit:
     from astropy.io import fits
 
     fields, formats = [], []
@@ -260,7 +329,8 @@ def _table_unit(table: Table) -> tuple[Header, memoryview]:
         header[f"TFORM{number}"] = form
         if column.unit:
             header[f"TUNIT{number}"] = column.unit
-    return header, memoryview(rows.tobytes())
+    data = memoryview(rows.tobytes())
+    return _Unit(header, len(data), sum_of_bytes(data), lambda: iter((data,)))
 
 
 def _storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -274,40 +344,13 @@ def _storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
-def _with_checksums(header: Header, data: memoryview) -> bytes:
-    datasum = _ones_complement_sum(data)
+def _with_checksums(unit: _Unit) -> bytes:
+    header, datasum = unit.header, folded(unit.sum)
     header["CHECKSUM"] = ("0" * 16, "of this HDU")
     header["DATASUM"] = (str(datasum), "of the data")
     text: bytes = header.tostring(endcard=True, padding=True).encode("ascii")
-    total = _ones_complement_sum(memoryview(text), datasum)
-    return text.replace(b"CHECKSUM= '0000000000000000'", b"CHECKSUM= '" + _encoded(total) + b"'", 1)
-
-
-def _ones_complement_sum(data: memoryview, start: int = 0) -> int:
-    whole = len(data) // 4 * 4
-    total = start + int(np.frombuffer(data, ">u4", whole // 4).sum(dtype=np.uint64))
-    if whole < len(data):
-        total += int.from_bytes(bytes(data[whole:]).ljust(4, b"\0"), "big")
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-def _encoded(total: int) -> bytes:
-    """Return the complement of a sum in the sixteen letters and digits of FITS 4.0, appendix J."""
-    complement = 0xFFFFFFFF - total
-    letters = [0] * 16
-    for place in range(4):
-        byte = (complement >> (24 - 8 * place)) & 0xFF
-        quarter = [byte // 4 + 0x30 + (byte % 4 if index == 0 else 0) for index in range(4)]
-        while any(0x3A <= letter <= 0x40 or 0x5B <= letter <= 0x60 for letter in quarter):
-            for first in (0, 2):
-                if any(0x3A <= letter <= 0x40 or 0x5B <= letter <= 0x60 for letter in quarter[first : first + 2]):
-                    quarter[first] += 1
-                    quarter[first + 1] -= 1
-        for index in range(4):
-            letters[4 * index + place] = quarter[index]
-    return bytes(letters[-1:] + letters[:-1])
+    total = folded(datasum + sum_of_bytes(text))
+    return text.replace(b"CHECKSUM= '0000000000000000'", b"CHECKSUM= '" + encoded(total) + b"'", 1)
 
 
 def _printable(value: Any) -> Any:

@@ -156,6 +156,16 @@ class Frame:
         variance = None if self._variance is None else self._variance.read(y0, y1)
         return Strip(y0, y1, data, variance, mask)
 
+    def data_rows(self, y0: int, y1: int) -> FloatArray:
+        """Return the science pixels of rows `y0` to `y1`."""
+        return self.section(Section(y0, y1, 0, self.shape[1]))
+
+    def variance_rows(self, y0: int, y1: int) -> FloatArray:
+        """Return the variances of rows `y0` to `y1`, which it must know."""
+        if self._variance is None:
+            raise UsageError(f"{self.name} has no variance")
+        return self._variance.read(y0, y1)
+
     @property
     def stored_zero(self) -> float | None:
         """What is added to the 16-bit whole numbers that its pixels are stored as; None where they are not such."""
@@ -167,7 +177,7 @@ class Frame:
 
     def numbers(self, y0: int, y1: int) -> FloatArray:
         """Return the science pixels of rows `y0` to `y1`, NaN where its mask says that there are no data."""
-        data = self.section(Section(y0, y1, 0, self.shape[1]))
+        data = self.data_rows(y0, y1)
         if self._mask is None:
             return data
         return np.where(self._mask.read(y0, y1) & np.uint16(NO_DATA), np.float32(np.nan), data)

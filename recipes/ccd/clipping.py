@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from recipes import threads
 
-_PIECE = 2**18
-MAD_TO_SIGMA = 1.4826  # of a Gaussian: 1 / Phi^-1(3/4)
+FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,9 @@ class SampleStatistics:
     count: int
 
 
-def clipped_statistics(values: NDArray[Any], threshold: float = 5.0, iterations: int = 5) -> SampleStatistics:
+def clipped_statistics(
+    values: NDArray[Any], threshold: float = 5.0, iterations: int = 5, good: NDArray[np.bool_] | None = None
+) -> SampleStatistics:
     """Return the statistics of `values` without those farther than `threshold` sigma from the median.
 
     Sigma is 1.4826 MAD at first (or, where more than half of the values are equal, the standard deviation), then the
@@ -44,50 +45,53 @@ def clipped_statistics(values: NDArray[Any], threshold: float = 5.0, iterations:
         In units of sigma.
     iterations : int
         Rounds at most; it ends earlier when nothing more is rejected.
+    good : array of bool of that shape, optional
+        Which values count.
 
     Returns
     -------
     SampleStatistics
         Median, mean, standard deviation and number of the values kept; NaN and 0 of an empty sample.
     """
-    kept = values.ravel()
-    finite = np.isfinite(kept)
-    kept = kept if finite.all() else kept[finite]
-    del finite
-    if not kept.size:
-        return SampleStatistics(np.nan, np.nan, np.nan, 0)
-    median = float(np.median(kept))
-    # Numbers that come in steps have a MAD of whole steps, or none; the floor keeps the first cut from eating in.
-    deviation = kept - median
-    sigma = max(MAD_TO_SIGMA * float(np.median(np.abs(deviation, out=deviation), overwrite_input=True)), _step(kept))
-    del deviation
-    sigma = sigma or _rms(kept, float(np.mean(kept, dtype=np.float64)))
-    for _ in range(iterations):
-        deviation = kept - median
-        inside = np.abs(deviation, out=deviation) <= threshold * sigma
-        del deviation
-        if inside.all():
-            break
-        kept = kept[inside]
-        median = float(np.median(kept))
-        sigma = _rms(kept, median)
-    mean = float(np.mean(kept, dtype=np.float64))
-    return SampleStatistics(median, mean, _rms(kept, mean), int(kept.size))
+    from recipes.ccd.kernels import sample as kernels
+
+    numbers = _as_numbers(values)
+    wanted = np.zeros(0, np.bool_) if good is None else np.require(good, np.bool_, ["C", "W"]).ravel()
+    if numbers.size <= kernels.SMALL:
+        flat, mask = numbers.reshape(1, -1), wanted.reshape((1, -1) if wanted.size else (0, 0))
+        found = kernels.clipped_window(flat, mask, 0, 1, 0, numbers.size, threshold, iterations)
+    else:
+        found = kernels.clipped(numbers.ravel(), wanted, threshold, iterations)
+    return SampleStatistics(*found)
 
 
-def _rms(values: NDArray[Any], centre: float) -> float:
-    """Return the rms of `values` about `centre` in double precision, a piece at a time."""
-    total = 0.0
-    for start in range(0, values.size, _PIECE):
-        deviation = values[start : start + _PIECE].astype(np.float64) - centre
-        total += float(deviation @ deviation)
-    return float(np.sqrt(total / values.size))
+def window_statistics(
+    image: NDArray[Any],
+    good: NDArray[np.bool_] | None,
+    windows: Sequence[tuple[slice, slice]],
+    threshold: float = 5.0,
+    iterations: int = 5,
+) -> list[SampleStatistics]:
+    """Return :func:`clipped_statistics` of the good pixels of each window of an image, shared among threads."""
+    from recipes.ccd.kernels import sample as kernels
+
+    numbers = _as_numbers(image)
+    wanted = np.zeros((0, 0), np.bool_) if good is None else np.require(good, np.bool_, ["C", "W"])
+
+    def of_window(window: tuple[slice, slice]) -> SampleStatistics:
+        rows, columns = window
+        bounds = rows.start, rows.stop, columns.start, columns.stop
+        return SampleStatistics(*kernels.clipped_window(numbers, wanted, *bounds, threshold, iterations))
+
+    return threads.each(of_window, windows)
 
 
-def _step(values: NDArray[Any]) -> float:
-    """Return the step in which the values come (1 of whole numbers, 16 of 12 bits in 16), the least noise they show."""
-    different = np.unique(values[:: max(1, values.size // 4096)])
-    return float(np.diff(different).min()) if different.size > 1 else 0.0
+def _as_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of float32 or float64 for the kernels: a view where it can be one."""
+    wide = values.dtype.itemsize > 4 or (values.dtype.kind in "iu" and values.dtype.itemsize > 2)
+    # Kernels are compiled for arrays that may be written, which numba takes for another type than read-only ones.
+    contiguous = np.ascontiguousarray(values, np.float64 if wide else np.float32)
+    return contiguous if contiguous.flags.writeable else contiguous.copy()
 
 
 @dataclass(frozen=True)

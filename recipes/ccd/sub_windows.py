@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.ccd.clipping import clipped_statistics
+from recipes.ccd.clipping import window_statistics
 from recipes.frame import FloatArray
 
 # 32 sub-windows as Astro-WISE's quality control has them: 4 across, 8 along the longer side.
@@ -48,11 +48,12 @@ def sub_windows(shape: tuple[int, int], rows: int = 0, columns: int = 0) -> Iter
 
 def sub_window_statistics(data: FloatArray, good: NDArray[np.bool_]) -> SubWindowStatistics:
     """Return the clipped statistics of the good pixels of each sub-window; those with hardly any are left out."""
-    found = []
-    for window in sub_windows((data.shape[0], data.shape[1])):
-        statistics = clipped_statistics(data[window][good[window]])
-        if statistics.count >= _FEWEST:
-            found.append((statistics.median, statistics.stdev))
+    windows = list(sub_windows((data.shape[0], data.shape[1])))
+    found = [
+        (statistics.median, statistics.stdev)
+        for statistics in window_statistics(data, None if good.all() else good, windows)
+        if statistics.count >= _FEWEST
+    ]
     values = np.array(found, np.float64).reshape(-1, 2)
     return SubWindowStatistics(values[:, 0], values[:, 1])
 

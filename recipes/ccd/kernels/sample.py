@@ -1,0 +1,333 @@
+"""Kernels of one sample's statistics: order statistics by selection, and the median-centred clip built on them.
+
+A large sample is never sorted or copied: a few thousand of its values tell between which two an order statistic lies,
+one pass counts what is below and collects what is between (Floyd & Rivest 1975, Commun. ACM 18, 165), and only that is
+partitioned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recipes.ccd.kernels.compiled import compiled, warm_up
+
+MAD_TO_SIGMA = 1.4826  # of a Gaussian: 1 / Phi^-1(3/4)
+# Samples of up to so many values are copied and partitioned as they are.
+SMALL = 8192
+_PILOT = 4096
+# Largest finite number of float32: what is beyond is no number, and is passed over by every comparison.
+_LARGEST = float(np.finfo(np.float32).max)
+# Sums are taken in so many lanes, one after the other, whatever the processor's width: bytes do not depend on it.
+_LANES = 64
+
+
+@compiled
+def partition(buffer: Any, first: int, end: int, wanted: int) -> float:
+    """Return the value of rank `wanted` of buffer[first:end], which is left partitioned about that place."""
+    low, high = first, end - 1
+    while low < high:
+        pivot = buffer[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while buffer[i] < pivot:
+                i += 1
+            while buffer[j] > pivot:
+                j -= 1
+            if i <= j:
+                buffer[i], buffer[j] = buffer[j], buffer[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            high = j
+        elif wanted >= i:
+            low = i
+        else:
+            break
+    return np.float64(buffer[wanted])
+
+
+@compiled
+def middle(buffer: Any, first: int, end: int, below: int, above: int) -> float:
+    """Return the mean of the values of two ranks (`above` the same or the next one), counted from `first`."""
+    low = partition(buffer, first, end, first + below)
+    if above == below:
+        return low
+    high = np.float64(buffer[first + above])
+    for place in range(first + above, end):
+        high = min(high, np.float64(buffer[place]))
+    return 0.5 * (low + high)
+
+
+@compiled
+def median_of(buffer: Any, number: int) -> float:
+    """Return the median of the first values of a buffer, whose order changes; NaN of none."""
+    if number == 0:
+        return np.nan
+    return middle(buffer, 0, number, (number - 1) // 2, number // 2)
+
+
+@compiled
+def _count(values: Any, good: Any, centre: Any, absolute: bool, low: Any, high: Any) -> tuple[int, int]:
+    """Return how many keys (values, or their distances from the centre) are below `low`, and how many up to `high`."""
+    below, within = 0, 0
+    if good.shape[0]:
+        for place in range(values.shape[0]):
+            key = abs(values[place] - centre) if absolute else values[place]
+            below += good[place] & (key < low)
+            within += good[place] & (key >= low) & (key <= high)
+    elif absolute:
+        for place in range(values.shape[0]):
+            key = abs(values[place] - centre)
+            below += key < low
+            within += (key >= low) & (key <= high)
+    else:
+        for place in range(values.shape[0]):
+            key = values[place]
+            below += key < low
+            within += (key >= low) & (key <= high)
+    return below, within
+
+
+@compiled
+def _collect(values: Any, good: Any, centre: Any, absolute: bool, low: Any, high: Any, found: Any) -> None:
+    """Fill `found`, which has a place to spare, with the keys from `low` to `high`."""
+    some = good.shape[0] > 0
+    number = 0
+    for place in range(values.shape[0]):
+        key = abs(values[place] - centre) if absolute else values[place]
+        wanted = (key >= low) & (key <= high)
+        if some:
+            wanted &= good[place]
+        # Written in any case: a branch that cannot be foretold costs more.
+        found[number] = key
+        number += wanted
+
+
+@compiled
+def _pilot(values: Any, good: Any, centre: Any, absolute: bool) -> Any:
+    """Return some thousand of the keys, sorted."""
+    some = good.shape[0] > 0
+    size = values.shape[0]
+    step = max(1, size // _PILOT) | 1
+    found = np.empty(size // step + 1, values.dtype)
+    number = 0
+    for place in range(0, size, step):
+        key = abs(values[place] - centre) if absolute else values[place]
+        if abs(key) <= _LARGEST and (not some or good[place]):
+            found[number] = key
+            number += 1
+    return np.sort(found[:number])
+
+
+@compiled
+def _select(
+    values: Any, good: Any, number: int, centre: Any, absolute: bool, below: int, above: int, pilot: Any
+) -> float:
+    """Return the mean of the keys of two ranks (`above` the same or the next one) of all `number`."""
+    least, largest = values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST)
+    low, high = least, largest
+    if len(pilot):
+        at = below / number * len(pilot)
+        margin = 2.0 * np.sqrt(len(pilot)) + 2
+        if at - margin >= 0:
+            low = pilot[int(at - margin)]
+        if at + margin < len(pilot) - 1:
+            high = pilot[int(at + margin) + 1]
+    while True:
+        less, within = _count(values, good, centre, absolute, low, high)
+        if below < less:
+            low = least
+        elif above >= less + within:
+            high = largest
+        else:
+            break
+    if low == high:
+        return np.float64(low)
+    found = np.empty(within + 1, values.dtype)
+    _collect(values, good, centre, absolute, low, high, found)
+    return middle(found, 0, within, below - less, above - less)
+
+
+@compiled
+def _moments(values: Any, good: Any, low: float, high: float, centre: float) -> tuple[int, int, float, float]:
+    """Return how many values are below `low`, how many up to `high`, and sum and squares of these about `centre`."""
+    sums, squares = np.zeros(_LANES), np.zeros(_LANES)
+    numbers, belows = np.zeros(_LANES, np.int64), np.zeros(_LANES, np.int64)
+    some = good.shape[0] > 0
+    size = values.shape[0]
+    for start in range(0, size, _LANES):
+        width = min(_LANES, size - start)
+        part = values[start : start + width]
+        wanted = good[start : start + width]
+        for lane in range(width):
+            value = np.float64(part[lane])
+            inside = (value >= low) & (value <= high)
+            below = value < low
+            if some:
+                inside &= wanted[lane]
+                below &= wanted[lane]
+            deviation = value - centre if inside else 0.0
+            numbers[lane] += inside
+            belows[lane] += below
+            sums[lane] += deviation
+            squares[lane] += deviation * deviation
+    total, square, number, below_all = 0.0, 0.0, 0, 0
+    for lane in range(_LANES):
+        total += sums[lane]
+        square += squares[lane]
+        number += numbers[lane]
+        below_all += belows[lane]
+    return below_all, number, total, square
+
+
+@compiled
+def _least_step(pilot: Any) -> float:
+    """Return the least difference of sorted values that are not equal; 0 where all are."""
+    least = np.inf
+    for place in range(1, len(pilot)):
+        step = pilot[place] - pilot[place - 1]
+        if 0 < step < least:
+            least = step
+    return least if least < np.inf else 0.0
+
+
+@compiled
+def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[float, float, float, int]:
+    """Return median, mean, standard deviation and number of what the clip leaves of a large sample.
+
+    Parameters
+    ----------
+    values : array, one axis
+        Sample.
+    good : array of bool of that length, or empty
+        Which of them count; all where it is empty.
+    threshold, iterations : float, int
+        See :func:`recipes.ccd.clipping.clipped_statistics`.
+    """
+    zero = values.dtype.type(0)
+    _, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
+    if number == 0:
+        return np.nan, np.nan, np.nan, 0
+    pilot = _pilot(values, good, zero, False)
+    median = _select(values, good, number, zero, False, (number - 1) // 2, number // 2, pilot)
+    about = values.dtype.type(median)
+    distances = _pilot(values, good, about, True)
+    sigma = MAD_TO_SIGMA * _select(values, good, number, about, True, (number - 1) // 2, number // 2, distances)
+    # Numbers that come in steps have a MAD of whole steps, or none; the floor keeps the first cut from eating in.
+    sigma = max(sigma, _least_step(pilot))
+    low, high, kept = -_LARGEST, _LARGEST, number
+    _, _, total, square = _moments(values, good, low, high, median)
+    if sigma == 0:
+        sigma = np.sqrt(max(square / number - (total / number) ** 2, 0.0))
+    for _ in range(iterations):
+        low, high = max(low, median - threshold * sigma), min(high, median + threshold * sigma)
+        below, left, total, square = _moments(values, good, low, high, median)
+        if left == kept:
+            break
+        kept = left
+        centre = median
+        median = _select(values, good, number, zero, False, below + (kept - 1) // 2, below + kept // 2, pilot)
+        shift = median - centre
+        sigma = np.sqrt(max((square - 2 * shift * total) / kept + shift * shift, 0.0))
+        total, square = total - kept * shift, square - 2 * shift * total + kept * shift * shift
+    offset = total / kept
+    return median, median + offset, np.sqrt(max(square / kept - offset * offset, 0.0)), kept
+
+
+@compiled
+def clipped_small(values: Any, number: int, scratch: Any, threshold: float, iterations: int) -> Any:
+    """Return the same of the first `number` values (all finite) of a small sample; `scratch` holds as many."""
+    if number == 0:
+        return np.nan, np.nan, np.nan, 0
+    for place in range(number):
+        scratch[place] = values[place]
+    median = median_of(scratch, number)
+    for place in range(number):
+        scratch[place] = abs(values[place] - median)
+    sigma = MAD_TO_SIGMA * median_of(scratch, number)
+    if not _has_finer_step(values, number, sigma):
+        for place in range(number):
+            scratch[place] = values[place]
+        sigma = max(sigma, _least_step(np.sort(scratch[:number])))
+    kept = number
+    _, total, square = _sums(values, number, -np.inf, np.inf, median)
+    if sigma == 0:
+        sigma = np.sqrt(max(square / number - (total / number) ** 2, 0.0))
+    low, high = -np.inf, np.inf
+    for _ in range(iterations):
+        low, high = max(low, median - threshold * sigma), min(high, median + threshold * sigma)
+        left, total, square = _sums(values, number, low, high, median)
+        if left == kept:
+            break
+        kept = 0
+        for place in range(number):
+            if low <= values[place] <= high:
+                scratch[kept] = values[place]
+                kept += 1
+        centre = median
+        median = median_of(scratch, kept)
+        shift = median - centre
+        total, square = total - kept * shift, square - 2 * shift * total + kept * shift * shift
+        sigma = np.sqrt(max(square / kept, 0.0))
+    offset = total / kept
+    return median, median + offset, np.sqrt(max(square / kept - offset * offset, 0.0)), kept
+
+
+@compiled
+def _sums(values: Any, number: int, low: float, high: float, centre: float) -> tuple[int, float, float]:
+    """Return how many values lie from `low` to `high`, their sum and their sum of squares about `centre`."""
+    left, total, square = 0, 0.0, 0.0
+    for place in range(number):
+        value = np.float64(values[place])
+        inside = (value >= low) & (value <= high)
+        deviation = value - centre if inside else 0.0
+        left += inside
+        total += deviation
+        square += deviation * deviation
+    return left, total, square
+
+
+@compiled
+def _has_finer_step(values: Any, number: int, sigma: float) -> bool:
+    """Whether two different values are no farther apart than `sigma`: their step is no floor to it then."""
+    first = values[0]
+    for place in range(1, number):  # noqa: SIM110  # a generator is slower, compiled
+        if 0 < abs(values[place] - first) <= sigma:
+            return True
+    return False
+
+
+@compiled
+def gather(image: Any, good: Any, y0: int, y1: int, x0: int, x1: int, found: Any) -> int:
+    """Fill `found` with the good and finite pixels of a window; return their number."""
+    some = good.shape[0] > 0
+    number = 0
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            value = image[y, x]
+            if (not some or good[y, x]) and abs(value) < np.inf:
+                found[number] = value
+                number += 1
+    return number
+
+
+@compiled
+def clipped_window(image: Any, good: Any, y0: int, y1: int, x0: int, x1: int, threshold: float, iterations: int) -> Any:
+    """Return median, mean, standard deviation and number of what a clip leaves of the good pixels of a window of an image."""
+    found = np.empty((y1 - y0) * (x1 - x0), image.dtype)
+    number = gather(image, good, y0, y1, x0, x1, found)
+    if number <= SMALL:
+        return clipped_small(found, number, np.empty(number, image.dtype), threshold, iterations)
+    return clipped(found[:number], np.zeros(0, np.bool_), threshold, iterations)
+
+
+@warm_up
+def warm() -> None:
+    """Compile for images of float32 and of float64, masked or not."""
+    for dtype in (np.float32, np.float64):
+        image = np.ones((2, 2), dtype)
+        for good in (np.zeros((0, 0), np.bool_), np.ones((2, 2), np.bool_)):
+            clipped_window(image, good, 0, 2, 0, 2, 5.0, 5)
+            clipped(image.ravel(), good.ravel(), 5.0, 5)
