@@ -68,8 +68,8 @@ _SHARED = ("filter", "exposure_time", "object", "ra", "dec", "pixel_scale", "sat
            "nominal_read_noise", "night", "photometry")  # fmt: skip
 
 
-def attributes_of(frames: Sequence[Frame], **more: Any) -> FrameAttributes:
-    """Return the attributes of a product made from `frames`: what they share, the first date, the median temperature.
+def attributes_of(frames: Sequence[Frame] | Sequence[Table], **more: Any) -> FrameAttributes:
+    """Return the attributes of a product made from `frames` (or tables): what they share, the first date, the median temperature.
 
     Extra attributes of a camera's own are not handed on; `more` sets or adds attributes.
     """
