@@ -158,6 +158,12 @@ def kind_words(name: str) -> str:
 
 
 @register.filter
+def several(kind: str) -> str:
+    """Return the plural of a kind of product: a few are one already."""
+    return kind if kind.endswith("s") else f"{kind}s"
+
+
+@register.filter
 def split_words(split_by: tuple[str, ...]) -> str:
     """Return along what a recipe is split, without what goes without saying."""
     words = [{"product": "frame"}.get(name, name) for name in split_by if name not in {"instrument", "readout_mode"}]
