@@ -69,7 +69,7 @@ _SHARED = ("filter", "exposure_time", "object", "ra", "dec", "pixel_scale", "sat
 
 
 def attributes_of(frames: Sequence[Frame] | Sequence[Table], **more: Any) -> FrameAttributes:
-    """Return the attributes of a product made from `frames` (or tables): what they share, the first date, the median temperature.
+    """Return the attributes of a product made of `frames` (or tables): what they share, first date, median temperature.
 
     Extra attributes of a camera's own are not handed on; `more` sets or adds attributes.
     """
