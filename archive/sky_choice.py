@@ -218,7 +218,8 @@ def _rank(candidate: _Candidate, request: SkyRequest, stars: float) -> tuple[flo
 
 
 def _described(candidate: _Candidate, request: SkyRequest, stars: float) -> str:
-    about = f"about {max(1, round(stars))} stars in the field"
+    count = max(1, round(stars))
+    about = f"about {count} star{'s' if count > 1 else ''} within {_angle(request.radius)}"
     if request.use == "photometry":
         missing = [band for band in request.colour if not candidate.has(band)]
         without = f", no {' and '.join(missing)} for the colour" if missing else ""

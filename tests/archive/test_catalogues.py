@@ -173,8 +173,8 @@ def test_the_better_one_is_chosen_for_each_use(context: Context, store: Store, a
     ]
     answers = choose_by_sky(context, asked)
     assert [answer.product.pk if answer.product else None for answer in answers] == [exact, rough, None, None, None]
-    assert answers[0].reason == "about 25 stars in the field, positions good to 0.01″; the best of 3 that cover it"
-    assert answers[1].rivals[0] == "few: about 1 stars in the field with V, no B for the colour"
+    assert answers[0].reason == "about 25 stars within 12.0′, positions good to 0.01″; the best of 3 that cover it"
+    assert answers[1].rivals[0] == "few: about 1 star within 12.0′ with V, no B for the colour"
     assert "its magnitudes are of the AB system, not Vega" in answers[2].reason
     assert "no star within 12.0′ of the frame's pointing" in answers[3].reason
     Product.objects.filter(pk=exact).update(is_valid=0)
