@@ -85,7 +85,8 @@ def _sorted_zones(
 def closest(pairs: Pairs, many_here: int, many_there: int) -> Pairs:
     """Return the pairs that remain where each position is in one pair at most: the closest are taken first.
 
-    Pairs of one angle are taken in their order. (What TOPCAT and STILTS call the best match, symmetric.)
+    Pairs of one angle are taken in their order. A position whose closest partner has a closer one takes the next, so
+    that it does not matter which list comes first (STILTS' best match gives those of the first list up).
     """
     from recipes.ccd.kernels import zones as kernel
 
