@@ -74,7 +74,7 @@ def science(
         Another exposure of the chip and field with coordinates: aligned with where no catalogue serves, and its stars
         set the relative scale of fluxes where it has the same filter.
     distortion_degree : int, optional
-        Degree of the polynomial that is fitted on top of the distortion that the header states; few stars allow less.
+        Highest degree of the polynomial that is fitted on top of the distortion that the header states.
     maximum_pointing_error : float, optional
         How far the header's pointing may be off.
     maximum_rotation : float, optional
@@ -111,9 +111,10 @@ def science(
     For each rotation and scale within the limits, pairs of stars vote for an offset; how likely the winner is by chance
     follows from the pairs around it (Poisson). Then stars are paired with their nearest references and a polynomial in
     the tangent plane is fitted by clipped least squares, in turns, until the pairs stay the same. Eight stars carry the
-    linear part, its terms need three stars each, and a degree that leaves the corners more uncertain than the stars
-    scatter is lowered. With three to seven references an offset alone is fitted, of low confidence. Coordinates are
-    written as TAN, or TPV where there is distortion, which SWarp, SCAMP, astropy and DS9 read alike.
+    linear part; terms of higher degree need three stars each, and are kept where the stars call for them (Akaike 1974,
+    IEEE Trans. Autom. Control 19, 716) and no corner becomes uncertain by more than a pixel. With three to seven
+    references an offset alone is fitted, of low confidence. Coordinates are written as TAN, or TPV where there is
+    distortion, which SWarp, SCAMP, astropy and DS9 read alike.
 
     With zeropoint :math:`Z`, extinction :math:`k`, airmass :math:`X` and exposure time :math:`t` values are multiplied
     with :math:`10^{-0.4 (Z - k X - Z_{out})} / t`; without a zeropoint they are those of a second, made to agree with

@@ -22,9 +22,7 @@ ROUNDS = 15
 LEAST_DISTANCE = 1.0  # pixels within which pairs are looked for at the end
 FLOOR = 0.005  # pixels: no position is better, whatever its photons say
 MAD = 1.4826
-_CORNER = 0.3  # pixels by which a corner may be uncertain, where the stars' own scatter is smaller
-_UNSURE_CORNER = 1.0  # pixels by which it may not be uncertain in any case
-_NO_WORSE = 1.1  # scatter of a lower degree in units of the higher one's, for the lower one to do
+_UNSURE_CORNER = 1.0  # pixels by which a corner may be uncertain, for the terms to be kept that make it so
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,6 @@ class Fit:
         """Root mean square of the residuals towards east and north [arcsec]."""
         return np.sqrt(np.mean(self.residuals**2, axis=0)) if self.count else np.zeros(2)
 
-    @property
-    def weighted_rms(self) -> float:
-        """Root mean square on an axis, the better stars weighing more [arcsec]."""
-        weight = self.error**-2
-        return float(np.sqrt(np.sum(weight[:, None] * self.residuals**2) / (2 * np.sum(weight))))
-
 
 def fit_plate(
     plate: Plate, stars: Stars, references: ReferenceStars, *, degree: int, distance: float, clip: float
@@ -86,7 +78,7 @@ def fit_plate(
     references : ReferenceStars
         On the frame and around it.
     degree : int
-        Highest degree; fewer stars, or stars on a part of the frame alone, allow less.
+        Highest degree; less where stars are few, cover a part of the frame alone, or do not call for its terms.
     distance : float
         Within which pairs are looked for at first [arcsec].
     clip : float
@@ -101,15 +93,26 @@ def fit_plate(
     clean = stars.where(usable)
     fitted = _iterated(plate, clean, references, degree, distance, clip)
     for lower in range(fitted.degree - 1 if fitted else 0, 0, -1):
-        if fitted is None or fitted.corner_error <= max(float(fitted.rms.max()), _CORNER * plate.pixel_scale):
-            break
         simpler = _iterated(plate, clean, references, lower, distance, clip)
+        if fitted is None or simpler is None:
+            break
         unsure = fitted.corner_error > _UNSURE_CORNER * plate.pixel_scale
-        # Terms that the stars call for are kept, as long as they do not run away where there are no stars.
-        if simpler is None or not (unsure or simpler.weighted_rms <= _NO_WORSE * fitted.weighted_rms):
+        if not unsure and _called_for(fitted, simpler, clean, references):
             break
         fitted = simpler
     return replace(fitted, star=usable[fitted.star]) if fitted else None
+
+
+def _called_for(fitted: Fit, simpler: Fit, stars: Stars, references: ReferenceStars) -> bool:
+    """Return whether the stars call for the terms that the simpler fit lacks (Akaike 1974: 2 in chi2 for each)."""
+    x, y = stars.x[fitted.star], stars.y[fitted.star]
+    ra, dec = references.ra[fitted.reference], references.dec[fitted.reference]
+    known = np.stack(project(ra, dec, *simpler.plate.tangent), axis=-1)
+    away = (np.stack(simpler.plate.plane(x, y), axis=-1) - known) * 3600
+    chi2, chi2_simpler = (float(np.sum((values / fitted.error[:, None]) ** 2)) for values in (fitted.residuals, away))
+    more = 2 * (len(powers(fitted.degree)) - len(powers(simpler.degree)))
+    freedom = max(2 * (fitted.count - len(powers(fitted.degree))), 1)
+    return chi2_simpler - chi2 > 2 * more * max(chi2 / freedom, 1e-12)
 
 
 def _iterated(

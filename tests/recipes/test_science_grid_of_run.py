@@ -9,8 +9,8 @@ from recipes.science import RECIPE
 
 
 def frame(centre_ra: float | None, centre_dec: float | None, **more: object) -> dict[str, object]:
-    own = {"instrument": "cam", "chip": "1", "centre_ra": centre_ra, "centre_dec": centre_dec, "has_wcs": True, "pixel_scale": 0.3702,
-           "psf_fwhm": 4.0, "sky_noise": 10.0, "exposure_time": 60.0}  # fmt: skip
+    own = {"instrument": "cam", "chip": "1", "centre_ra": centre_ra, "centre_dec": centre_dec, "has_wcs": True,
+           "pixel_scale": 0.3702, "psf_fwhm": 4.0, "sky_noise": 10.0, "exposure_time": 60.0}  # fmt: skip
     return own | more
 
 
