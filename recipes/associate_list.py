@@ -116,9 +116,9 @@ def _members(
         if count:
             left_out.append(LeftOut(name=f"{count} sources of {name}", reason=why))
     rows = np.flatnonzero(kept)
-    whole = np.zeros(len(rows), np.int64)
-    members = Members(np.arange(len(rows)), whole + before + 1, number[rows], whole.copy(), np.zeros(len(rows)),
-                      ra[rows], dec[rows], whole.copy())  # fmt: skip
+    small = np.zeros(len(rows), np.int16)
+    members = Members(np.arange(len(rows)), np.full(len(rows), before + 1, np.int32), number[rows], small,
+                      np.zeros(len(rows)), ra[rows], dec[rows], small.copy())  # fmt: skip
     return members, [name]
 
 

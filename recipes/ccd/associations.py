@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recipes.ccd.sky_pairs import ARCSEC, Pairs, closest, pairs_within
 
 Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
+Whole = NDArray[np.integer]
 
 ALONE = 1  # bit of FLAG: no source of another list is in the association
 AMBIGUOUS = 2  # bit of FLAG: other sources or associations lay within the search distance as well
@@ -36,6 +36,9 @@ class Members:
         """Return some rows, in other associations."""
         return Members(association, self.list_number[rows], self.source[rows], self.flag[rows], self.distance[rows],
                        self.ra[rows], self.dec[rows], self.origin[rows])  # fmt: skip
+
+
+_COLUMNS = tuple(entry.name for entry in fields(Members))
 
 
 @dataclass
@@ -100,17 +103,18 @@ class Associations:
 
         `only_of` leaves those out that do not have members of that many lists.
         """
-        joined = [np.concatenate([getattr(part, name) for part in self.members]) for name in Members.__annotations__]
-        members = Members(*joined)
+        joined = {name: np.concatenate([getattr(part, name) for part in self.members]) for name in _COLUMNS}
+        self.members = [Members(**joined)]
+        members = self.members[0]
         # Lists were added in their order, and their sources in theirs: only the associations are out of order.
         order = np.argsort(members.association, kind="stable")
-        members = members.take(order, members.association[order])
-        lists = _count_lists(members, len(self))
+        association = members.association[order]
+        lists = _count_lists(association, members.list_number[order], len(self))
         wanted = np.ones(len(self), dtype=bool) if only_of is None else lists >= only_of
-        number = np.cumsum(wanted)
-        rows = np.flatnonzero(wanted[members.association])
-        kept = members.take(rows, number[members.association[rows]])
-        alone = lists[members.association[rows]] == 1
+        number = np.cumsum(wanted, dtype=np.int64)
+        rows = wanted[association]
+        kept = members.take(order[rows], number[association[rows]])
+        alone = lists[association[rows]] == 1
         kept.flag[:] = (kept.flag & ~ALONE) | np.where(alone, ALONE, 0)
         return kept
 
@@ -150,10 +154,8 @@ def _rows_of_groups(members: Members, groups: NDArray[np.integer]) -> tuple[NDAr
     return order[first[groups][place] + within], place
 
 
-def _count_lists(members: Members, count: int) -> Whole:
+def _count_lists(association: Whole, list_number: Whole, count: int) -> Whole:
     """Return of how many lists each association has members; these are ordered by association and list."""
-    if not len(members):
-        return np.zeros(count, np.int64)
-    first = np.ones(len(members), dtype=bool)
-    first[1:] = (np.diff(members.association) != 0) | (np.diff(members.list_number) != 0)
-    return np.bincount(members.association[first], minlength=count)
+    first = np.ones(len(association), dtype=bool)
+    first[1:] = (association[1:] != association[:-1]) | (list_number[1:] != list_number[:-1])
+    return np.bincount(association[first], minlength=count)
