@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -251,7 +251,7 @@ def _table(
         "REMARK": Column(remark, "", "why it does not"),
         "REFERENCE": Column(standards.number[star], "", "row in the catalogue, from 0"),
     }
-    return Table(columns, "STANDARDS")
+    return Table(columns, "STANDARDS", plots=(("MAG_REF", "RESIDUAL"), ("COLOUR", "RESIDUAL")))
 
 
 def _pointing(frame: Frame) -> tuple[float, float]:
@@ -298,7 +298,7 @@ def _outcome(
     of_stars = attributes_of([frame], **shared, **parameters.numbers(), columns=columns, rows=rows, wcs=dict(frame.wcs))
     return Outcome((
         Product("PhotometricParameters", parameters, attributes, measured, without, notes),
-        Product("PhotSrcCatalog", Table(table.columns, table.name, of_stars), of_stars, measured, without, notes),
+        Product("PhotSrcCatalog", replace(table, attributes=of_stars), of_stars, measured, without, notes),
     ))  # fmt: skip
 
 
