@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,12 +14,33 @@ from recipes.frame import FloatArray, strip_bounds
 LIT = 2.0  # sigma from which a pixel's variance is taken to hold the photons of a source
 _EVERY = 16  # pixels: one of so many, along x and along y, tells the scale of the variance
 _STRIP_ROWS = 256
+PHOTON_SIGNAL = 10.0  # sigma from which a pixel's variance tells of its own photons
+FEWEST_PHOTON_PIXELS = 50
+_PHOTON_ROWS = 256  # of the frame tell how the variance rises with the signal
 
 
-def pixel_noise(
-    variance: FloatArray | None, signal: FloatArray, left_out: NDArray[np.bool_], sky: Sky
-) -> tuple[FloatArray, float]:
-    """Return the noise of the sky in each pixel, and the factor by which it is more than the variance tells.
+@dataclass(frozen=True)
+class PixelNoise:
+    """Noise of the sky in each pixel, and what the variance tells besides.
+
+    Attributes
+    ----------
+    noise : array of float32
+        In the image's unit.
+    factor : float
+        By which the noise is more than the variance tells; 1 without a variance.
+    photons : float or None
+        By how much the variance rises for each unit of signal, scaled as the noise: the inverse of the gain. None where
+        there is no variance or too little light.
+    """
+
+    noise: FloatArray
+    factor: float = 1.0
+    photons: float | None = None
+
+
+def pixel_noise(variance: FloatArray | None, signal: FloatArray, left_out: NDArray[np.bool_], sky: Sky) -> PixelNoise:
+    """Return the noise of the sky in each pixel.
 
     Parameters
     ----------
@@ -33,10 +56,8 @@ def pixel_noise(
 
     Returns
     -------
-    noise : array of float32
-        In the image's unit.
-    factor : float
-        1 where there is no variance.
+    PixelNoise
+        One number everywhere where there is no variance.
 
     Notes
     -----
@@ -45,20 +66,36 @@ def pixel_noise(
     number. SExtractor's maps are without the photons of the sources, so these are taken out first.
     """
     if variance is None:
-        return np.full(signal.shape, sky.noise, np.float32), 1.0
+        return PixelNoise(np.full(signal.shape, sky.noise, np.float32))
     from recipes.ccd.kernels.sources_noise import without_sources
 
     limit = np.float32(LIT) * sky.noise_map
     of_sky = np.empty(signal.shape, np.float32)
     variance = np.ascontiguousarray(variance, np.float32)
-    threads.each(lambda rows: without_sources(variance, signal, limit, *rows, of_sky),
+    photons = _photons(variance, signal, limit, left_out)
+    threads.each(lambda rows: without_sources(variance, signal, limit, photons or 0.0, *rows, of_sky),
                  strip_bounds(signal.shape[0], _STRIP_ROWS))  # fmt: skip
     noise = np.sqrt(of_sky, out=of_sky)
     some = (slice(None, None, _EVERY), slice(None, None, _EVERY))
     known = (noise[some] > 0) & ~left_out[some]
     if not known.any():
-        return np.full(signal.shape, sky.noise, np.float32), 1.0
+        return PixelNoise(np.full(signal.shape, sky.noise, np.float32))
     factor = float(np.median(sky.noise_map[some][known] / noise[some][known]))
     noise *= np.float32(factor)
     noise[~(noise > 0)] = np.float32(sky.noise)
-    return noise, factor
+    return PixelNoise(noise, factor, None if photons is None else photons * factor**2)
+
+
+def _photons(variance: FloatArray, signal: FloatArray, limit: FloatArray, left_out: NDArray[np.bool_]) -> float | None:
+    """Return by how much the variance of bright pixels rises with their signal; None where it does not."""
+    from recipes.ccd.kernels.sources_noise import without_sources
+
+    some = slice(None, None, max(1, len(signal) // _PHOTON_ROWS))
+    its_variance, light, its_limit = (np.ascontiguousarray(plane[some]) for plane in (variance, signal, limit))
+    of_sky = np.empty_like(light)
+    without_sources(its_variance, light, its_limit, 0.0, 0, len(light), of_sky)
+    bright = (light > np.float32(PHOTON_SIGNAL / LIT) * its_limit) & ~left_out[some] & (its_variance > 0)
+    if np.count_nonzero(bright) < FEWEST_PHOTON_PIXELS:
+        return None
+    slope = float(np.median((its_variance[bright] - of_sky[bright]) / light[bright]))
+    return slope if slope > 0 else None

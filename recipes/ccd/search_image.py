@@ -16,8 +16,6 @@ from recipes.masks import SATURATED
 
 WIDE = 5  # pixels: masked areas wider than this are left out, what is narrower is filled from its neighbours
 LINE_RATIO = 20  # length over width from which saturated pixels are a line of the detector, not a star and its bleeding
-PHOTON_SIGNAL = 20.0  # sigma from which a pixel's variance tells of its own photons
-FEWEST_PHOTON_PIXELS = 50
 # On these the unit of a value is no longer what a detector counts: fluxes are scaled, exposures averaged.
 SCALED_KINDS = ("RegriddedFrame", "CoaddedRegriddedFrame")
 
@@ -80,11 +78,11 @@ def prepare(frame: Frame, weight: Frame | None, back_size: int, back_filtersize:
     signal -= sky.level_map
     if bad.any():
         signal[bad] = 0.0
-    noise, factor = pixel_noise(variance, signal, unfit, sky)
+    noise = pixel_noise(variance, signal, unfit, sky)
     gain = 1.0 if frame.unit == "electron" else frame.number("gain")
     if frame.kind in SCALED_KINDS and variance is not None:
-        gain = _gain_of_variance(variance, signal, noise, factor, unfit)
-    return SearchImage(signal, noise, bad, unfit, mask, sky, gain)
+        gain = None if noise.photons is None else 1 / noise.photons
+    return SearchImage(signal, noise.noise, bad, unfit, mask, sky, gain)
 
 
 def _fill(
@@ -130,15 +128,3 @@ def _saturated_lines(saturated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if max(height, width) > LINE_RATIO * min(height, width):
             lines[rows, columns] |= labels[rows, columns] == number
     return lines
-
-
-def _gain_of_variance(
-    variance: FloatArray, signal: FloatArray, noise: FloatArray, factor: float, unfit: NDArray[np.bool_]
-) -> float | None:
-    """Return the gain by which the variance of bright pixels rises with their signal; None where it does not."""
-    bright = (signal > np.float32(PHOTON_SIGNAL) * noise) & ~unfit & (variance > 0)
-    if np.count_nonzero(bright) < FEWEST_PHOTON_PIXELS:
-        return None
-    excess = variance[bright].astype(np.float64) * factor**2 - noise[bright].astype(np.float64) ** 2
-    slope = float(np.median(excess / signal[bright]))
-    return 1 / slope if slope > 0 else None

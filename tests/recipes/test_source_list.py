@@ -7,12 +7,15 @@ from astropy.io import fits
 from astropy_healpix import lonlat_to_healpix
 from scipy.spatial import cKDTree
 
+from recipes import threads
 from recipes.attributes import FrameAttributes
+from recipes.ccd.detection import DEFAULT_KERNEL, extract
 from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.masks import SATURATED
 from recipes.source_list import source_list
 from tests.recipes.observed import as_frame
+from tests.recipes.star_field import make_field
 
 
 class Matched:
@@ -240,3 +243,165 @@ def test_apertures_that_are_none_are_refused(text) -> None:
 def test_a_weight_of_other_pixels_is_refused() -> None:
     with pytest.raises(UsageError, match="100 × 128"):
         source_list(plain(two_stars()), plain(np.ones((128, 100))))
+
+
+def values_of(outcome):
+    return {name: column.values for name, column in outcome.products[0].content.columns.items()}
+
+
+def measured_of(outcome):
+    return {value.name: value.value for value in outcome.products[0].measured}
+
+
+def test_the_same_bytes_on_any_number_of_threads() -> None:
+    field = make_field(600, 700, 1200, seed=3)
+    lists = []
+    for number in (1, 2):
+        threads.allow(number)
+        lists.append(values_of(source_list(plain(field.pixels))))
+    threads.allow(1)
+    assert len(lists[0]["SID"]) > 300
+    for name, values in lists[0].items():
+        assert values.tobytes() == lists[1][name].tobytes(), name
+
+
+def test_sources_number_from_one_on() -> None:
+    columns = values_of(source_list(plain(two_stars())))
+    assert columns["SID"].tolist() == [1, 2, 3]
+    assert np.array_equal(columns["SID"], columns["NUMBER"])
+
+
+@pytest.mark.parametrize("in_weight", [False, True])
+def test_the_noise_follows_the_variance(in_weight) -> None:
+    """An eighth of the exposure on the right: as many false detections a pixel as on the left, and errors to match."""
+    random = np.random.default_rng(4)
+    variance = np.full((256, 512), 100.0)
+    variance[:, 256:] *= 8
+    pixels = random.normal(1000, np.sqrt(variance))
+    y, x = np.mgrid[:256, :512]
+    for x0 in range(24, 512, 32):
+        for y0 in range(24, 256, 32):
+            pixels += 600 * np.exp(-0.5 * ((x - x0) ** 2 + (y - y0) ** 2) / 2.25) / (2 * np.pi * 2.25) * 10
+    frame = plain(pixels) if in_weight else with_variance(pixels, variance)
+    weight = plain(1 / variance) if in_weight else None
+    columns = values_of(source_list(frame, weight))
+    known = (np.abs((columns["X_IMAGE"] - 25 + 16) % 32 - 16) < 3) & (
+        np.abs((columns["Y_IMAGE"] - 25 + 16) % 32 - 16) < 3
+    )
+    left = columns["X_IMAGE"] < 257
+    assert known[left].sum() == known[~left].sum() == 64
+    assert (~known).sum() < 20
+    ratio = np.median(columns["THRESHOLD"][~left]) / np.median(columns["THRESHOLD"][left])
+    assert ratio == pytest.approx(np.sqrt(8), rel=0.02)
+    flux, error = columns["FLUX_APER"][known & ~left, 1], columns["FLUXERR_APER"][known & ~left, 1]
+    pull = (flux - np.mean(flux)) / error
+    # 64 values tell the width to 1/sqrt(128).
+    assert np.std(pull) == pytest.approx(1.0, abs=3 / np.sqrt(128))
+
+
+def with_variance(data, variance, kind="", **more):
+    attributes = FrameAttributes(instrument="x", chip="1", **more)
+    return Frame(data.astype(np.float32), variance=variance.astype(np.float32), attributes=attributes, unit="electron",
+                 name="frame", kind=kind)  # fmt: skip
+
+
+def test_photons_of_sources_do_not_count_as_noise_of_the_sky() -> None:
+    field = make_field(512, 512, 200, seed=5)
+    with_photons = source_list(with_variance(field.pixels, np.maximum(field.pixels, 0) + 25))
+    without = source_list(plain(field.pixels))
+    assert measured_of(with_photons)["sky_noise"] == pytest.approx(measured_of(without)["sky_noise"], rel=0.01)
+    assert len(with_photons.products[0].content) == pytest.approx(len(without.products[0].content), rel=0.03)
+    brightest = np.argmax(values_of(without)["FLUX_AUTO"])
+    area = values_of(without)["ISOAREAF_IMAGE"][brightest]
+    assert values_of(with_photons)["ISOAREAF_IMAGE"].max() == pytest.approx(area, rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 50.0])
+def test_the_gain_of_scaled_frames_is_that_of_their_variance(scale) -> None:
+    """A coadd is in units of its own: errors of bright stars are those of the photons all the same."""
+    field = make_field(512, 512, 200, seed=6)
+    variance = np.maximum(field.pixels, 1) + 25
+    plainly = values_of(source_list(plain(field.pixels)))
+    scaled = values_of(
+        source_list(with_variance(field.pixels * scale, variance * scale**2, kind="CoaddedRegriddedFrame"))
+    )
+    bright = np.argsort(plainly["FLUX_AUTO"])[-20:]
+    here = cKDTree(np.column_stack([scaled["X_IMAGE"], scaled["Y_IMAGE"]]))
+    _, same = here.query(np.column_stack([plainly["X_IMAGE"][bright], plainly["Y_IMAGE"][bright]]))
+    ratio = scaled["FLUXERR_APER"][same, 1] / scale / plainly["FLUXERR_APER"][bright, 1]
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["CalibratedScienceFrame", "ReducedScienceFrame", "RegriddedFrame"])
+def test_frames_of_every_kind_tell_where_a_list_is_from(kind) -> None:
+    outcome = source_list(with_variance(two_stars(), np.full((128, 128), 100.0), kind=kind, zeropoint=27.0, grid="g"))
+    assert outcome.products[0].attributes.source_kind == kind
+    assert outcome.products[0].attributes.zeropoint == 27.0
+    assert outcome.products[0].attributes.grid == "g"
+
+
+def test_the_depth_is_the_flux_of_five_sigma() -> None:
+    """Fluxes in circles of radius FWHM on empty sky scatter by a fifth of it."""
+    field = make_field(512, 512, 250, seed=7)
+    outcome = source_list(plain(field.pixels, zeropoint=25.0))
+    measured = measured_of(outcome)
+    y, x = np.mgrid[:512, :512]
+    random, fluxes = np.random.default_rng(1), []
+    places = np.column_stack([field.x, field.y])
+    while len(fluxes) < 300:
+        centre = random.uniform(20, 490, 2)
+        if cKDTree(places).query(centre)[0] > 20:
+            inside = np.hypot(x - centre[0], y - centre[1]) < measured["psf_fwhm"]
+            fluxes.append(float(np.sum(field.pixels[inside] - field.sky)))
+    # A circle of whole pixels, and light of stars farther away: a tenth.
+    assert measured["depth_flux"] == pytest.approx(5 * np.std(fluxes), rel=0.15)
+    assert measured["depth_magnitude"] == pytest.approx(25 - 2.5 * np.log10(measured["depth_flux"]))
+
+
+def test_stars_of_a_small_crowded_frame_are_not_all_one_or_the_other() -> None:
+    field = make_field(256, 256, 450, seed=9)
+    columns = values_of(source_list(plain(field.pixels)))
+    distance, nearest = cKDTree(np.column_stack([field.x, field.y])).query(
+        np.column_stack([columns["XWIN_IMAGE"] - 1, columns["YWIN_IMAGE"] - 1])
+    )
+    judged = (distance < 1) & (field.flux[nearest] > 8000) & ((columns["FLAGS"] & ~3) == 0)
+    is_star, likeness = field.is_star[nearest][judged], columns["CLASS_STAR"][judged]
+    assert is_star.sum() > 15
+    assert (~is_star).sum() > 8
+    assert np.mean(likeness[is_star] > 0.5) > 0.8
+    assert np.mean(likeness[~is_star] < 0.5) > 0.7
+
+
+def test_a_frame_of_one_pixel_a_line_and_nothing_else() -> None:
+    for shape in ((1, 1), (1, 60), (60, 1), (3, 3)):
+        outcome = source_list(plain(np.random.default_rng(0).normal(100, 10, shape)))
+        assert len(outcome.products[0].content) <= 1
+
+
+def test_a_frame_without_a_number_is_refused() -> None:
+    with pytest.raises(UsageError, match="every pixel"):
+        source_list(plain(np.full((32, 32), np.nan)))
+
+
+def test_one_value_everywhere_is_empty_sky() -> None:
+    outcome = source_list(plain(np.full((64, 64), 7.0)))
+    assert len(outcome.products[0].content) == 0
+
+
+def test_more_levels_than_there_is_light_do_no_harm() -> None:
+    noise = np.full((64, 64), 10.0, np.float32)
+    image = np.zeros((64, 64), np.float32)
+    image[20:24, 20:24] = 30.0
+    found, segmentation = extract(
+        image, 1.5, noise=noise, kernel=DEFAULT_KERNEL, deblend_levels=64, deblend_contrast=0.0
+    )
+    assert len(found) == 1
+    assert segmentation.max() == 1
+
+
+def test_a_whole_frame_above_the_threshold_is_one_source() -> None:
+    found, segmentation = extract(np.full((400, 300), 50, np.float32), 1.5, noise=np.ones((400, 300), np.float32))
+    assert len(found) == 1
+    assert found["npix"][0] == 120_000
+    assert found["flag"][0] & 8
+    assert np.all(segmentation == 1)
