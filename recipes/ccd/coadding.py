@@ -30,6 +30,7 @@ Doubles = NDArray[np.float64]
 # Bytes that the strips of all threads may take together, whatever the number of frames.
 _BUDGET = 96 * 2**20
 _SUMS = 68  # bytes a pixel of the sums and of what is read of one frame
+_HIGHEST = 32  # rows of a strip: its sums stay in the cache
 _STACKED = 12  # bytes a pixel and frame of a stack
 
 
@@ -143,7 +144,7 @@ def combine_members(
                    np.empty((height, width), np.uint16), np.empty((height, width), np.uint16), x0, y0,
                    np.zeros(len(members), np.int64))  # fmt: skip
     bytes_a_pixel = _SUMS + (0 if combine == "WEIGHTED" else _STACKED * len(members))
-    rows = max(1, min(256, _BUDGET // threads.allowed() // (bytes_a_pixel * width)))
+    rows = max(1, min(_HIGHEST, _BUDGET // threads.allowed() // (bytes_a_pixel * width)))
     strips = strip_bounds(height, rows)
     at_once = 4 * threads.allowed()
     for first in range(0, len(strips), at_once):
