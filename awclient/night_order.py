@@ -69,13 +69,25 @@ def _would_gain(maker: Json, ordered: Sequence[Json]) -> list[Json]:
 def _is_blocked(recipe: Json, waiting: Sequence[Json]) -> bool:
     """Return whether some input that it needs can come from nowhere but from recipes that have not run."""
     to_come = {kind for other in waiting if other is not recipe for kind in other["outputs"]}
-    return any(set(entry["kinds"]) <= to_come for entry in recipe["inputs"] if _strength(entry) == _REQUIRED)
+    own = set(recipe["outputs"])
+    return any(
+        (others := set(entry["kinds"]) - own) and others <= to_come
+        for entry in recipe["inputs"]
+        if _strength(entry) == _REQUIRED
+    )
 
 
 def _makers_waiting(recipe: Json, waiting: Sequence[Json], strength: int) -> list[Json]:
-    """Return the recipes that have not run and make an input of that strength."""
+    """Return the recipes that have not run and make an input of that strength, but for those that need this one's."""
     kinds = {kind for entry in recipe["inputs"] if _strength(entry) == strength for kind in entry["kinds"]}
-    return [other for other in waiting if other is not recipe and kinds & set(other["outputs"])]
+    own = set(recipe["outputs"])
+    return [
+        other
+        for other in waiting
+        if other is not recipe
+        and kinds & set(other["outputs"])
+        and not any(set(entry["kinds"]) <= own for entry in other["inputs"] if _strength(entry) == _REQUIRED)
+    ]
 
 
 def _strength(entry: Json) -> int:

@@ -6,7 +6,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Case, IntegerField, When
 from django.http import QueryDict
 
 from archive.context import Context, visible
@@ -69,6 +68,8 @@ class RoleField:
     total: int = 0
     all_chosen: bool = False
     error: str = ""
+    kind: str = ""
+    kinds_there: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -148,7 +149,7 @@ class RecipeForm:
     def _numbers(self, role: RoleField, context: Context) -> list[int]:
         numbers = list(dict.fromkeys(product.pk for product in role.chosen))
         if role.all_chosen:
-            matching = select(context, _selection(role.input, self.given)).order_by("date_obs", "pk")
+            matching = select(context, _selection(role.input, self.given, role.kind)).order_by("date_obs", "pk")
             numbers += [pk for pk in matching.values_list("pk", flat=True)[:MAXIMUM_INPUTS] if pk not in set(numbers)]
         return numbers
 
@@ -199,26 +200,32 @@ def _read_role(entry: Input, data: QueryDict, ids: list[int], form: RecipeForm, 
         )
     role.all_chosen = bool(data.get(f"all-{entry.role}") or (data.get("all") and entry.primary))
     try:
-        selection = _selection(entry, form.given)
+        if entry.primary and len(entry.kinds) > 1:
+            role.kinds_there = _kinds_there(entry, form.given, context)
+            # The kind that the recipe names first is the usual one: biases before the darks that may stand in for them.
+            asked = data.get(f"kind-{entry.role}", "")
+            role.kind = asked if asked in role.kinds_there else next(iter(role.kinds_there), "")
+        selection = _selection(entry, form.given, role.kind)
     except BadSelection as refused:
         form.error = str(refused)
         return role
     matching = select(context, selection).defer("parameters")
-    if entry.primary and len(entry.kinds) > 1:
-        # The kind that the recipe names first is the usual one: biases before the darks that may stand in for them.
-        rank = Case(
-            *(When(kind=kind, then=place) for place, kind in enumerate(entry.kinds)), output_field=IntegerField()
-        )
-        matching = matching.order_by(rank, *matching.query.order_by)
     role.matches = with_pictures(list(matching[:SHOWN]))
     role.total = len(role.matches) if len(role.matches) < SHOWN else matching.order_by()[: MAXIMUM_INPUTS + 1].count()
     return role
 
 
-def _selection(entry: Input, given: dict[str, str]) -> Selection:
+def _kinds_there(entry: Input, given: dict[str, str], context: Context) -> list[str]:
+    """Return the input's kinds, in its order, of which the archive has any with these properties."""
+    matching = select(context, _selection(entry, given)).order_by()
+    there = set(matching.values_list("kind", flat=True).distinct())
+    return [kind for kind in entry.kinds if kind in there]
+
+
+def _selection(entry: Input, given: dict[str, str], kind: str = "") -> Selection:
     """Return what the archive offers for an input; a calibration of another night and object may serve as well."""
     if entry.primary:
-        return Selection.parse({**given, "kind": ",".join(entry.kinds)})
+        return Selection.parse({**given, "kind": kind or ",".join(entry.kinds)})
     kept = {name: value for name, value in given.items() if name in {"instrument", "chip"}}
     return Selection.parse({**kept, "kind": ",".join(entry.kinds), "order": "-created"})
 

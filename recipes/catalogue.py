@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import recipes
@@ -35,18 +36,19 @@ def find_recipe(name: str) -> Recipe:
 def _in_order(found: list[Recipe]) -> list[Recipe]:
     """Sort so that a recipe comes after those that make what it takes, as far as that goes, then by name.
 
-    Of several kinds that one input may have, one is enough. Where no recipe has all that it would like (some improve
-    each other in turn), those go on that have what they cannot do without.
+    First those that have all kinds of all that they would like; where there are none, of several kinds that an input
+    may have one is enough; then those go on that have what they cannot do without.
     """
     waiting = sorted(found, key=lambda recipe: recipe.name)
     done: list[Recipe] = []
     while waiting:
         to_be_made = {kind for recipe in waiting for kind in recipe.outputs}
+        stages = [(wish, enough) for wish in (_likes, _needs) for enough in (all, any)]
         ready = next(
             (
                 ready
-                for wish in (_likes, _needs)
-                if (ready := [recipe for recipe in waiting if _has(recipe, wish(recipe), to_be_made)])
+                for wish, enough in stages
+                if (ready := [recipe for recipe in waiting if _has(recipe, wish(recipe, found), to_be_made, enough)])
             ),
             waiting[:1],
         )
@@ -55,17 +57,29 @@ def _in_order(found: list[Recipe]) -> list[Recipe]:
     return done
 
 
-def _likes(recipe: Recipe) -> list[Input]:
-    """Return the inputs with which the recipe does its best."""
-    return [entry for entry in recipe.inputs if entry.minimum or entry.primary or entry.preferred]
+def _likes(recipe: Recipe, found: list[Recipe]) -> list[Input]:
+    """Return the inputs with which the recipe does its best, but for those that are made from its own products."""
+    liked = [entry for entry in recipe.inputs if entry.preferred and not entry.minimum and not entry.primary]
+    return _needs(recipe, found) + [entry for entry in liked if not _comes_after(recipe, entry, found)]
 
 
-def _needs(recipe: Recipe) -> list[Input]:
+def _needs(recipe: Recipe, _found: list[Recipe]) -> list[Input]:
     """Return the inputs without which the recipe is not run."""
     return [entry for entry in recipe.inputs if entry.minimum or entry.primary]
 
 
-def _has(recipe: Recipe, inputs: list[Input], to_be_made: set[str]) -> bool:
-    """Whether each of `inputs` has a kind that is there already (the recipe's own outputs left out)."""
-    others = to_be_made - set(recipe.outputs)
-    return all(any(kind not in others for kind in entry.kinds) for entry in inputs)
+def _comes_after(recipe: Recipe, entry: Input, found: list[Recipe]) -> bool:
+    """Whether all recipes that make this input cannot do without what `recipe` makes (fringes from reduced frames)."""
+    makers = [other for other in found if other is not recipe and set(other.outputs) & set(entry.kinds)]
+    own = set(recipe.outputs)
+    return bool(makers) and all(any(set(needed.kinds) <= own for needed in _needs(maker, found)) for maker in makers)
+
+
+def _has(recipe: Recipe, inputs: list[Input], to_be_made: set[str], enough: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether of each of `inputs` all or any kinds are there already; of the recipe's own, what others make decides."""
+    own = set(recipe.outputs)
+    return all(
+        not (others := [kind for kind in entry.kinds if kind not in own])
+        or enough(kind not in to_be_made for kind in others)
+        for entry in inputs
+    )

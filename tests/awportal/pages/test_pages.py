@@ -119,9 +119,13 @@ def test_the_form_offers_the_usual_kind_first_and_names_it(
 ) -> None:
     dark = make_product(kind="RawDark", date_obs=private.date_obs + timedelta(minutes=5))  # newer than the bias
     html = browser_of(anna).get("/recipes/Bias/run/").content.decode()
-    assert 0 < html.index(f'value="{private.pk}"') < html.index(f'value="{dark.pk}"')
-    rows = re.findall(r'small">(Raw\w+)</span>', html)
-    assert rows == ["RawBias", "RawDark"]
+    assert re.findall(r"<option( selected)?>(Raw\w+)</option>", html) == [(" selected", "RawBias"), ("", "RawDark")]
+    assert "All 1 RawBias that match" in re.sub(r"RawBiass?", "RawBias", html)
+    assert f'name="in-raw_bias" value="{private.pk}"' in html
+    assert f'name="in-raw_bias" value="{dark.pk}"' not in html
+    html = browser_of(anna).post("/recipes/Bias/inputs/", {"kind-raw_bias": "RawDark"}).content.decode()
+    assert f'name="in-raw_bias" value="{dark.pk}"' in html
+    assert f'name="in-raw_bias" value="{private.pk}"' not in html
 
 
 def test_a_wrong_parameter_is_told_beside_its_field(
