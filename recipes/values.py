@@ -161,7 +161,7 @@ class AstrometricParameters:
 
 @dataclass(frozen=True)
 class PhotometricParameters:
-    """Zeropoint of a chip and filter: m = zeropoint - 2.5 log10(flux / t) - extinction X + colour_term colour.
+    """Zeropoint of a chip and filter: m = zeropoint - 2.5 log10(flux / t) - extinction X - colour_term colour.
 
     ``flux_unit`` is that of the flux (electron or adu), ``system`` Vega or AB, ``band`` that of the reference
     catalogue, ``colour`` like ``B-V`` (empty where none was used), ``extinction`` in mag per airmass.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from recipes.ccd.photometric_band import Transformation, name_of, transformation
 from recipes.ccd.standard_sources import fluxes, measured_sources, remarks
-from recipes.ccd.standard_stars import Matches, Standards, match_standards, standards_near
-from recipes.ccd.tangent_plane import project, separation
+from recipes.ccd.standard_stars import Standards, match_standards, standards_near
+from recipes.ccd.star_zeropoints import StarZeropoints, colour_slope, pointing_of, star_zeropoints, table_of_stars
+from recipes.ccd.tangent_plane import separation
 from recipes.ccd.wcs import celestial, pixel_scale_of, sky_positions
 from recipes.ccd.zeropoint_fit import ZeropointFit, fit_zeropoint
 from recipes.errors import UsageError
@@ -22,31 +23,13 @@ from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import report
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
-from recipes.tables import Column, Table
+from recipes.tables import Table
 from recipes.values import PhotometricParameters
-
-Floats = NDArray[np.float64]
 
 UNKNOWN_ASTROMETRY = 0.5  # arcsec: rms where the frame does not tell
 SIGMAS = 5.0  # of the coordinates, within which a star is looked for
 LIGHT = 2.0  # FWHM: within such a radius is nearly all light of a star
-MAGNITUDES = 2.5 / np.log(10)
-FEWEST_FOR_SLOPE = 10  # stars that tell whether a colour term is wanting
 _APERTURE = re.compile(r'\s*([0-9.]+)\s*(pixels?|pix|px|arcsec|arcseconds?|"|″)?\s*')
-
-
-@dataclass(frozen=True)
-class Stars:
-    """The standards that were found on a frame, with what each says of the zeropoint."""
-
-    matches: Matches
-    standards: Standards
-    sources: dict[str, Column]
-    flux: Floats
-    flux_error: Floats
-    zeropoint: Floats
-    error: Floats
-    remark: NDArray[np.str_]
 
 
 def zeropoint(
@@ -129,7 +112,7 @@ def zeropoint(
         ratio = np.where((flux > 0) & (flux_error > 0), flux / flux_error, 0.0)
     reach = max(LIGHT * fwhm, diameter / 2 if flux_type == "APER" else 0.0)
     remark = remarks(sources, matches.source, ratio, reach, frame.mask, fwhm)
-    stars = _stars(matches, standards, sources, (flux, flux_error, ratio), filter_, seconds, dimming, remark)
+    stars = star_zeropoints(matches, standards, sources, (flux, flux_error, ratio), filter_, seconds, dimming, remark)
     good = stars.remark == ""
     _refuse_none(frame, reference_catalogue, filter_, stars, good)
     fit = fit_zeropoint(stars.zeropoint[good], stars.error[good], largest_difference=max_mag_diff,
@@ -139,7 +122,7 @@ def zeropoint(
     remark = stars.remark.copy()
     remark[np.flatnonzero(good)[fit.mismatched]] = "differs too much"
     remark[np.flatnonzero(good)[~fit.used & ~fit.mismatched]] = "clipped"
-    table = _table(stars, frame, wcs, fit, used, remark)
+    table = table_of_stars(stars, frame, wcs, fit, used, remark)
     return _outcome(frame, reference_catalogue, filter_, stars, fit, table,
                     flux_type=f"{flux_type} {diameter:.2f} pixel" if flux_type == "APER" else flux_type)  # fmt: skip
 
@@ -183,32 +166,8 @@ def _standards(frame: Frame, catalogue: Table, filter_: Transformation, wcs: Any
     return found
 
 
-def _stars(
-    matches: Matches,
-    standards: Standards,
-    sources: dict[str, Column],
-    fluxes_of: tuple[Floats, Floats, Floats],
-    filter_: Transformation,
-    seconds: float,
-    dimming: float,
-    remark: NDArray[np.str_],
-) -> Stars:
-    """Return what each standard that was found says of the zeropoint."""
-    flux, flux_error, ratio = fluxes_of
-    star = matches.standard
-    change, colour_error = np.zeros(len(star)), np.zeros(len(star))
-    if filter_.colour_term:
-        change = filter_.colour_term * standards.colour[star]
-        colour_error = abs(filter_.colour_term) * standards.colour_error[star]
-        remark[~np.isfinite(change)] = "no colour"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = standards.magnitude[star] + change + dimming + 2.5 * np.log10(flux / seconds)
-        errors = np.sqrt((MAGNITUDES / ratio) ** 2 + standards.error[star] ** 2 + colour_error**2)
-    return Stars(matches, standards, sources, flux, flux_error, values, errors, remark)
-
-
 def _refuse_none(
-    frame: Frame, catalogue: Table, filter_: Transformation, stars: Stars, good: NDArray[np.bool_]
+    frame: Frame, catalogue: Table, filter_: Transformation, stars: StarZeropoints, good: NDArray[np.bool_]
 ) -> None:
     if good.any():
         return
@@ -223,50 +182,11 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()) if reason and count) or "none"
 
 
-def _table(
-    stars: Stars, frame: Frame, wcs: Any, fit: ZeropointFit, used: NDArray[np.bool_], remark: NDArray[np.str_]
-) -> Table:
-    star, source = stars.matches.standard, stars.matches.source
-    x, y = (np.asarray(stars.sources[name].values[source], np.float64) for name in ("XWIN_IMAGE", "YWIN_IMAGE"))
-    ra, dec = sky_positions(wcs, x, y)
-    xi, eta = project(ra, dec, *_pointing(frame))
-    standards = stars.standards
-    columns = {
-        "NUMBER": Column(np.arange(1, len(star) + 1, dtype=np.int32), "", "running number in this list"),
-        "X_IMAGE": Column(x, "pixel", "windowed position"),
-        "Y_IMAGE": Column(y, "pixel", "windowed position"),
-        "RA": Column(ra, "deg", "of the source, ICRS"),
-        "DEC": Column(dec, "deg", "of the source, ICRS"),
-        "XI": Column(xi, "deg", "towards east of the pointing"),
-        "ETA": Column(eta, "deg", "towards north of the pointing"),
-        "FLUX": Column(stars.flux, frame.unit, "of the exposure"),
-        "FLUXERR": Column(stars.flux_error, frame.unit, "error of FLUX"),
-        "MAG_REF": Column(standards.magnitude[star], "mag", "of the catalogue"),
-        "MAGERR_REF": Column(standards.error[star], "mag", "error of MAG_REF"),
-        "COLOUR": Column(standards.colour[star], "mag", "of the catalogue"),
-        "ZP": Column(stars.zeropoint, "mag", "zeropoint by this star alone"),
-        "ZPERR": Column(stars.error, "mag", "error of ZP"),
-        "RESIDUAL": Column(stars.zeropoint - fit.zeropoint, "mag", "ZP less the zeropoint"),
-        "USED": Column(used, "", "whether it counts"),
-        "REMARK": Column(remark, "", "why it does not"),
-        "REFERENCE": Column(standards.number[star], "", "row in the catalogue, from 0"),
-    }
-    return Table(columns, "STANDARDS", plots=(("MAG_REF", "RESIDUAL"), ("COLOUR", "RESIDUAL")))
-
-
-def _pointing(frame: Frame) -> tuple[float, float]:
-    """Return where the telescope pointed; the reference point of the coordinates where that is not known."""
-    ra, dec = frame.number("ra"), frame.number("dec")
-    if ra is None or dec is None:
-        return float(frame.wcs["CRVAL1"]), float(frame.wcs["CRVAL2"])
-    return ra, dec
-
-
 def _outcome(
     frame: Frame,
     catalogue: Table,
     filter_: Transformation,
-    stars: Stars,
+    stars: StarZeropoints,
     fit: ZeropointFit,
     table: Table,
     *,
@@ -283,7 +203,7 @@ def _outcome(
         f"{fit.count} stars of {name_of(catalogue)} in {filter_.band} were used; left out: {_counted(left_out)}."
     )
     rows, columns = frame.shape
-    ra, dec = _pointing(frame)
+    ra, dec = pointing_of(frame)
     shared = {
         "airmass": airmass, "catalogue": name_of(catalogue), "pointing_ra": ra, "pointing_dec": dec,
         "gain": frame.number("gain"),
@@ -302,7 +222,7 @@ def _outcome(
     ))  # fmt: skip
 
 
-def _measure(fit: ZeropointFit, stars: Stars, table: Table) -> list[Measured]:
+def _measure(fit: ZeropointFit, stars: StarZeropoints, table: Table) -> list[Measured]:
     east, north = stars.matches.offset
     measured = [
         Measured("zeropoint", fit.zeropoint, fit.error, "mag"),
@@ -316,21 +236,8 @@ def _measure(fit: ZeropointFit, stars: Stars, table: Table) -> list[Measured]:
         Measured("offset_east", east, unit="arcsec"),
         Measured("offset_north", north, unit="arcsec"),
     ]
-    slope = _colour_slope(table, fit.scatter)
+    slope = colour_slope(table, fit.scatter)
     return measured if slope is None else [*measured, Measured("colour_slope", *slope, unit="mag/mag")]
-
-
-def _colour_slope(table: Table, scatter: float) -> tuple[float, float] | None:
-    """Return how residuals change with colour, and the error of that: a colour term that is wanting or wrong."""
-    colour, residual, error = (table.columns[name].values for name in ("COLOUR", "RESIDUAL", "ZPERR"))
-    used = table.columns["USED"].values & np.isfinite(colour)
-    if used.sum() < FEWEST_FOR_SLOPE or np.ptp(colour[used]) < 0.1:
-        return None
-    weight = 1 / (error[used] ** 2 + scatter**2)
-    about = colour[used] - np.sum(weight * colour[used]) / weight.sum()
-    spread = float(np.sum(weight * about**2))
-    # A term that is too small leaves red stars' zeropoints too low: the slope is of the other sign.
-    return float(-np.sum(weight * about * residual[used]) / spread), float(spread**-0.5)
 
 
 RECIPE = Recipe(

@@ -47,7 +47,7 @@ def test_the_zeropoint_is_the_true_one_within_its_error(tmp_path: Path) -> None:
         found = made(night.calibrated(note), night.catalogue)
         expected = night.chip()["zeropoint"]["r"] - lost_light(note)
         assert found.star_count > 15
-        assert found.zeropoint_error < 0.01
+        assert found.zeropoint_error < 0.015
         pulls.append((found.zeropoint - expected) / found.zeropoint_error)
     # Eight pulls: their mean is known to 0.35, their rms to 0.25; faint neighbours add what no error tells.
     assert abs(np.mean(pulls)) < 1.0

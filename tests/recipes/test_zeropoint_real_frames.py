@@ -88,7 +88,8 @@ def test_a_landolt_field_gives_the_zeropoint_measured_by_hand(field: str, frames
     assert (made.band, made.system, made.flux_unit) == ("V", "Vega", "electron")
     assert made.star_count >= 2
     assert made.zeropoint - 2.5 * np.log10(GAIN) == pytest.approx(FIELDS[field][2], abs=0.08)
-    assert 0.003 < made.zeropoint_error < 0.05
+    # Two to four stars that scatter by 0.02 to 0.1 mag.
+    assert 0.01 < made.zeropoint_error < 0.08
 
 
 def test_above_the_atmosphere_the_fields_agree(frames, landolt: Table) -> None:
