@@ -6,8 +6,8 @@ from typing import Annotated
 
 import numpy as np
 
-from recipes.ccd.background import smooth_background
-from recipes.ccd.pixel_maps import count_measured
+from recipes.ccd.background import SmoothBackground
+from recipes.ccd.pixel_maps import count_measured, mark_far_from
 from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.masks import COLD, HOT, NO_DATA, SATURATED
@@ -55,19 +55,15 @@ def cold_pixels(
     good = known & ((bits & np.uint16(HOT)) == 0)
     if not good.any():
         raise UsageError(f"{flat.name} has no good pixel", hint="make the flat again from frames below saturation")
-    cold = np.zeros(flat.shape, bool)
+    cold, bright = np.zeros(flat.shape, bool), 0
+    background = SmoothBackground(data, good, BOX)
     for _ in tracked(range(_ROUNDS), "comparing with the smooth flat", 0.1, 0.8):
-        smooth = smooth_background(data, good & ~cold, BOX)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = data / smooth
-        now = known & ~((ratio >= threshold_low) & (ratio <= threshold_high))
-        if np.array_equal(now, cold):
+        changed, bright = mark_far_from(background.whole(), data, known, (threshold_low, threshold_high), cold)
+        if not changed or not background.follow(good & ~cold):
             break
-        cold = now
     # What was never measured answers to nothing.
     mask = np.where(cold | ~known, np.uint16(COLD), np.uint16(0))
     attributes = attributes_of([flat], count=int(np.count_nonzero(mask)))
-    bright = int(np.count_nonzero(cold & (ratio > threshold_high)))
     notes = [f"{np.count_nonzero(cold) - bright} below {threshold_low:g} and {bright} above {threshold_high:g}."]
     content = Frame(None, mask=mask, unit="")
     return Outcome.one(Product("ColdPixelMap", content, attributes, count_measured(mask, COLD, previous), (), notes))
@@ -75,7 +71,7 @@ def cold_pixels(
 
 RECIPE = Recipe(
     name="ColdPixels",
-    version="1",
+    version="2",
     function=cold_pixels,
     inputs=(
         Input("flat", ("DomeFlatFrame", "TwilightFlatFrame"), primary=True),

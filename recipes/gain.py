@@ -348,7 +348,7 @@ def _curve(pairs: Sequence[_Pair], residuals: np.typing.NDArray[np.float64] | No
 
 RECIPE = Recipe(
     name="Gain",
-    version="1",
+    version="2",
     function=gain,
     inputs=(
         Input("raw_flat", ("RawDomeFlat", "RawTwilightFlat"), minimum=2, maximum=None, primary=True),

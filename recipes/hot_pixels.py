@@ -72,7 +72,7 @@ def hot_pixels(
 
 RECIPE = Recipe(
     name="HotPixels",
-    version="1",
+    version="2",
     function=hot_pixels,
     inputs=(
         Input("bias_frame", ("BiasFrame",), primary=True),

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import numpy as np
 
+from recipes import threads
 from recipes.ccd.bias_exposures import bias_exposures, note_of, without_biases
-from recipes.ccd.clipping import clipped_statistics
+from recipes.ccd.noise import difference_statistics
 from recipes.ccd.raw import RawChip, check_alike
 from recipes.errors import UsageError
 from recipes.frame import Frame
@@ -18,6 +19,8 @@ from recipes.progress import tracked
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
 from recipes.values import ReadNoise
+
+_PAIRS_A_REPORT = 4
 
 
 def read_noise(
@@ -65,14 +68,16 @@ def read_noise(
     counts: dict[str, int] = dict.fromkeys(names, 0)
     means, medians = [], []
     pairs = list(pairwise(chips))
-    for first, second in tracked(pairs, "measuring differences"):
-        difference = first.whole() - second.whole()
-        for region in first.regions:
-            statistics = clipped_statistics(difference[region.slices], rejection_threshold, maximum_iterations)
-            noises[region.amplifier].append(statistics.stdev / np.sqrt(2))
-            counts[region.amplifier] += statistics.count
-            means.append(statistics.mean)
-            medians.append(statistics.median)
+    batches = [pairs[start : start + _PAIRS_A_REPORT] for start in range(0, len(pairs), _PAIRS_A_REPORT)]
+    for batch in tracked(batches, "measuring differences"):
+        for found in threads.each(
+            lambda pair: difference_statistics(*pair, rejection_threshold, maximum_iterations), batch
+        ):
+            for name, statistics in found.items():
+                noises[name].append(statistics.stdev / np.sqrt(2))
+                counts[name] += statistics.count
+                means.append(statistics.mean)
+                medians.append(statistics.median)
     of_amplifier = {name: float(np.mean(values)) for name, values in noises.items()}
     errors = [_error(noises[name], counts[name]) for name in names]
     value, error = float(np.mean(list(of_amplifier.values()))), float(np.sqrt(np.mean(np.square(errors)) / len(names)))
@@ -106,7 +111,7 @@ def _error(noises: Sequence[float], count: int) -> float:
 
 RECIPE = Recipe(
     name="ReadNoise",
-    version="1",
+    version="2",
     function=read_noise,
     inputs=(
         Input("raw_bias", ("RawBias", "RawDark"), minimum=2, maximum=None, primary=True),

@@ -57,11 +57,7 @@ def clipped_statistics(
 
     numbers = _as_numbers(values)
     wanted = np.zeros(0, np.bool_) if good is None else np.require(good, np.bool_, ["C", "W"]).ravel()
-    if numbers.size <= kernels.SMALL:
-        flat, mask = numbers.reshape(1, -1), wanted.reshape((1, -1) if wanted.size else (0, 0))
-        found = kernels.clipped_window(flat, mask, 0, 1, 0, numbers.size, threshold, iterations)
-    else:
-        found = kernels.clipped(numbers.ravel(), wanted, threshold, iterations)
+    found = kernels.clipped(numbers.ravel(), wanted, threshold, iterations)
     return SampleStatistics(*found)
 
 

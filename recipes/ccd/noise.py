@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.ccd.clipping import clipped_statistics
+from recipes import threads
+from recipes.ccd.clipping import SampleStatistics, clipped_statistics
 from recipes.ccd.raw import RawChip, Region
-from recipes.ccd.sub_windows import sub_windows
-from recipes.frame import FloatArray, Frame, number_of
+from recipes.frame import FloatArray, Frame, number_of, strip_bounds
 
 # Attribute in which a master bias hands on the read noise of each amplifier [adu].
 READ_NOISE_OF_AMPLIFIERS = "read_noise_of_amplifiers"
@@ -19,6 +19,7 @@ _PIXELS_A_WINDOW = 4096
 _PIXELS_OF_AN_ESTIMATE = 2**20
 _LEAST_USABLE = 0.5
 _PILED_UP = 0.01
+_ROWS_AT_ONCE = 128
 
 
 def pair_noise(
@@ -27,6 +28,45 @@ def pair_noise(
     """Return clipped rms/√2 of a difference of two exposures, its mean, its median, and the number of pixels."""
     statistics = clipped_statistics(first - second, threshold, iterations)
     return statistics.stdev / float(np.sqrt(2)), statistics.mean, statistics.median, statistics.count
+
+
+def difference_statistics(
+    first: RawChip, second: RawChip, threshold: float, iterations: int
+) -> dict[str, SampleStatistics]:
+    """Return the clipped statistics of the difference of two raw frames, overscan and all, for each amplifier."""
+    zeros = first.frame.stored_zero, second.frame.stored_zero
+    if None not in zeros:
+        shift = float(zeros[0] or 0) - float(zeros[1] or 0)
+        return {
+            region.amplifier: _difference_as_stored(first, second, region, shift, (threshold, iterations))
+            for region in first.regions
+        }
+    difference = first.whole() - second.whole()
+    return {
+        region.amplifier: clipped_statistics(difference[region.slices], threshold, iterations)
+        for region in first.regions
+    }
+
+
+def _difference_as_stored(
+    first: RawChip, second: RawChip, region: Region, shift: float, limits: tuple[float, int]
+) -> SampleStatistics:
+    """Return the same of one amplifier, from how often each difference of the stored whole numbers comes."""
+    from recipes.ccd.kernels import sample, transfer
+
+    counts = np.zeros(2 * transfer.OFFSET + 1, np.int64)
+    columns = first.raw_column(region), first.raw_column(region) + region.columns.stop - region.columns.start
+    rows = first.raw_rows[region.rows]
+    blocks = [np.empty((min(_ROWS_AT_ONCE, len(rows)), first.frame.shape[1]), np.uint16) for _ in range(2)]
+    for y0, y1 in strip_bounds(len(rows), _ROWS_AT_ONCE):
+        one, two = (block[: y1 - y0] for block in blocks)
+        first.frame.read_stored(int(rows[y0]), one)
+        second.frame.read_stored(int(rows[y0]), two)
+        transfer.count_differences(one, two, *columns, counts)
+    come = np.flatnonzero(counts)
+    start, end = int(come[0]), int(come[-1]) + 1
+    found = sample.clipped_counts(counts[start:end], start - transfer.OFFSET, *limits)
+    return SampleStatistics(found[0] + shift, found[1] + shift, found[2], found[3])
 
 
 def estimated_read_noise(chips: Sequence[RawChip]) -> dict[str, float]:
@@ -78,29 +118,26 @@ def photon_transfer(
     Each sub-window is scaled by itself, so that neither a changing lamp nor the gradients of a twilight sky leave a
     trace; the pattern of the pixels' responses cancels in the difference (Janesick 2001, Scientific CCDs, section 2.2).
     """
+    from recipes.ccd.kernels import transfer as kernels
+
     good = good & _lit(first, good) & _lit(second, good)
     height, width = first.shape
     rows, columns = (max(1, round(length / np.sqrt(_PIXELS_A_WINDOW))) for length in (height, width))
-    sums = np.zeros(4)
-    count = 0
-    for window in sub_windows((height, width), rows, columns):
-        usable = good[window]
-        one, two = first[window][usable], second[window][usable]
-        if one.size < max(16, _LEAST_USABLE * usable.size) or _piled_up(one) or _piled_up(two):
-            continue
-        level_one, level_two = (clipped_statistics(values, threshold, iterations).mean for values in (one, two))
-        if level_one <= 0 or level_two <= 0:
-            continue
-        ratio = level_one / level_two
-        scaled = _without_slope(one - np.float32(ratio) * two, usable, threshold, iterations)
-        difference = clipped_statistics(scaled, threshold, iterations)
-        variance = difference.stdev**2
-        number = difference.count
-        sums += number * np.array([level_one, level_one * (1 + ratio), variance, 1 + ratio**2])
-        count += number
+    edges_y = np.unique(np.linspace(0, height, rows + 1).astype(np.int64))
+    edges_x = np.unique(np.linspace(0, width, columns + 1).astype(np.int64))
+    one, two = (np.require(flat, np.float32, ["C", "W"]) for flat in (first, second))
+    found = np.zeros((len(edges_y) - 1, len(edges_x) - 1, 5))
+    limits = _LEAST_USABLE, _PILED_UP, threshold, iterations
+    threads.each(
+        lambda row: kernels.window_transfers(one, two, good, edges_y, edges_x, row, *limits, found[row]),
+        range(len(found)),
+    )
+    windows = found.reshape(-1, 5)
+    numbers = windows[:, kernels.NUMBER]
+    count = int(numbers.sum())
     if not count:
         return None
-    level, signal, variance, factor = (float(value) for value in sums / count)
+    level, signal, variance, factor = (float(value) for value in numbers @ windows[:, :4] / count)
     return Transfer(level, signal, variance, factor, count)
 
 
@@ -111,26 +148,10 @@ def _lit(flat: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     if not good.any():
         return good
-    statistics = clipped_statistics(flat[good])
+    statistics = clipped_statistics(flat, good=good)
     if (1 - _LEAST_LIGHT) * statistics.median <= 10 * statistics.stdev:
         return good
     return np.asarray(flat > np.float32(_LEAST_LIGHT * statistics.median))
-
-
-def _without_slope(
-    difference: FloatArray, usable: NDArray[np.bool_], threshold: float, iterations: int
-) -> NDArray[np.float64]:
-    """Return the difference of a window's usable pixels less the plane fitted to it: a twilight sky slopes."""
-    statistics = clipped_statistics(difference, threshold, iterations)
-    near = np.abs(difference - statistics.median) <= threshold * max(statistics.stdev, 1e-6)
-    rows, columns = np.nonzero(usable)
-    plane = np.column_stack([np.ones(len(rows)), rows - rows.mean(), columns - columns.mean()])
-    chosen = plane[near]
-    normal = chosen.T @ chosen
-    if np.linalg.cond(normal) > 1e8:
-        return difference.astype(np.float64)
-    slopes = np.linalg.solve(normal, chosen.T @ difference[near].astype(np.float64))
-    return np.asarray(difference - plane @ slopes)
 
 
 def read_noise_of(chip: RawChip, given: Mapping[str, float] | float) -> FloatArray | float:
@@ -152,11 +173,3 @@ def read_noise_with(bias_frame: Frame | None, chip: RawChip, default: float) -> 
 def of_regions(regions: Sequence[Region], of: Mapping[str, float], default: float) -> dict[str, float]:
     """Return the value of each region's amplifier, `default` where it is not known."""
     return {region.amplifier: of.get(region.amplifier, default) for region in regions}
-
-
-def _piled_up(values: FloatArray) -> bool:
-    """Whether the values pile up at their largest one, as they do at saturation, instead of thinning out towards it."""
-    top = values.max()
-    at_top = np.count_nonzero(values >= top - 0.5)
-    below = np.count_nonzero(values >= top - 1.5) - at_top
-    return bool(at_top > max(8, _PILED_UP * values.size) and at_top > below)

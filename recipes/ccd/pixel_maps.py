@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.ccd.background import smooth_background
+from recipes import threads
+from recipes.ccd.background import SmoothBackground
 from recipes.ccd.clipping import clipped_statistics
 from recipes.errors import UsageError
-from recipes.frame import FloatArray, Frame, MaskArray
+from recipes.frame import FloatArray, Frame, MaskArray, strip_bounds
 from recipes.quality import Measured
 
 BoolArray = NDArray[np.bool_]
+
+_ROWS_OF_A_PIECE = 256
 
 
 def outliers(data: FloatArray, good: BoolArray, threshold: float, iterations: int, box: int) -> tuple[BoolArray, float]:
@@ -19,17 +22,47 @@ def outliers(data: FloatArray, good: BoolArray, threshold: float, iterations: in
 
     Background and sigma are taken anew without the outliers found, until none is added or `iterations` times.
     """
-    found = ~good
+    from recipes.ccd.kernels import mesh as kernels
+
+    found, fit = ~good, np.array(good)
+    background = SmoothBackground(data, good, box)
+    flat = background.subtracted()
     sigma = float("nan")
     for _ in range(iterations):
-        flattened = data - smooth_background(data, ~found, box)
-        statistics = clipped_statistics(flattened[~found], threshold)
+        statistics = clipped_statistics(flat, threshold, good=fit)
         sigma = statistics.stdev
-        now = (np.abs(flattened - np.float32(statistics.median)) > threshold * sigma) | ~good
-        if np.array_equal(now, found):
+        limits = statistics.median, threshold * sigma
+
+        def mark(rows: tuple[int, int], limits: tuple[float, float] = limits) -> int:
+            return int(kernels.mark_outliers(flat, good, *limits, *rows, found))
+
+        if not sum(threads.each(mark, strip_bounds(data.shape[0], _ROWS_OF_A_PIECE))):
             break
-        found = now
+        fit = ~found
+        if background.follow(fit):
+            background.subtracted(flat)
     return found & good, sigma
+
+
+def mark_far_from(
+    smooth: FloatArray, data: FloatArray, known: BoolArray, limits: tuple[float, float], found: BoolArray
+) -> tuple[int, int]:
+    """Set `found` where a known pixel lies outside the limits, as parts of the smooth image.
+
+    Returns
+    -------
+    changed, bright : int
+        How many of `found` changed, and how many lie above the upper limit.
+    """
+    from recipes.ccd.kernels import mesh as kernels
+
+    numbers = np.require(data, np.float32, ["C", "W"])
+    counts = threads.each(
+        lambda rows: kernels.mark_ratios(numbers, smooth, known, *limits, *rows, found),
+        strip_bounds(data.shape[0], _ROWS_OF_A_PIECE),
+    )
+    changed, bright = (sum(part) for part in zip(*counts, strict=True))
+    return int(changed), int(bright)
 
 
 def count_measured(mask: MaskArray, bit: int, previous: Frame | None) -> list[Measured]:

@@ -1,7 +1,7 @@
 """Kernels of one sample's statistics: order statistics by selection, and the median-centred clip built on them.
 
-A large sample is never sorted or copied: a few thousand of its values tell between which two an order statistic lies,
-one pass counts what is below and collects what is between (Floyd & Rivest 1975, Commun. ACM 18, 165), and only that is
+A large sample is never sorted or copied: a few of its values tell between which two an order statistic lies, one pass
+counts what is below and collects what is between (Floyd & Rivest 1975, Commun. ACM 18, 165), and only that is
 partitioned.
 """
 
@@ -14,9 +14,8 @@ import numpy as np
 from recipes.ccd.kernels.compiled import compiled, warm_up
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian: 1 / Phi^-1(3/4)
-# Samples of up to so many values are copied and partitioned as they are.
-SMALL = 8192
-_PILOT = 4096
+# The pilot sample has some 2/3 power of the whole number of values, from so few to so many (Floyd & Rivest).
+_FEWEST, _MOST = 256, 4096
 # Largest finite number of float32: what is beyond is no number, and is passed over by every comparison.
 _LARGEST = float(np.finfo(np.float32).max)
 # Sums are taken in so many lanes, one after the other, whatever the processor's width: bytes do not depend on it.
@@ -107,10 +106,10 @@ def _collect(values: Any, good: Any, centre: Any, absolute: bool, low: Any, high
 
 @compiled
 def _pilot(values: Any, good: Any, centre: Any, absolute: bool) -> Any:
-    """Return some thousand of the keys, sorted."""
+    """Return some of the keys, sorted."""
     some = good.shape[0] > 0
     size = values.shape[0]
-    step = max(1, size // _PILOT) | 1
+    step = max(1, size // max(_FEWEST, min(_MOST, int(size ** (2 / 3))))) | 1
     found = np.empty(size // step + 1, values.dtype)
     number = 0
     for place in range(0, size, step):
@@ -128,9 +127,9 @@ def _select(
     """Return the mean of the keys of two ranks (`above` the same or the next one) of all `number`."""
     least, largest = values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST)
     low, high = least, largest
-    if len(pilot):
+    if number > _FEWEST:
         at = below / number * len(pilot)
-        margin = 2.0 * np.sqrt(len(pilot)) + 2
+        margin = 1.5 * np.sqrt(len(pilot)) + 1
         if at - margin >= 0:
             low = pilot[int(at - margin)]
         if at + margin < len(pilot) - 1:
@@ -237,66 +236,83 @@ def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[
 
 
 @compiled
-def clipped_small(values: Any, number: int, scratch: Any, threshold: float, iterations: int) -> Any:
-    """Return the same of the first `number` values (all finite) of a small sample; `scratch` holds as many."""
+def median_of_sample(values: Any, good: Any) -> float:
+    """Return the median of the good and finite values of a sample, NaN of none."""
+    zero = values.dtype.type(0)
+    _, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
+    if number == 0:
+        return np.nan
+    pilot = _pilot(values, good, zero, False)
+    return _select(values, good, number, zero, False, (number - 1) // 2, number // 2, pilot)
+
+
+@compiled
+def clipped_counts(counts: Any, first: int, threshold: float, iterations: int) -> tuple[float, float, float, int]:
+    """Return the same of whole numbers from `first` on, of which `counts` tells how often each comes."""
+    number, total = 0, 0.0
+    for place in range(len(counts)):
+        number += counts[place]
+        total += np.float64(counts[place]) * (first + place)
     if number == 0:
         return np.nan, np.nan, np.nan, 0
-    for place in range(number):
-        scratch[place] = values[place]
-    median = median_of(scratch, number)
-    for place in range(number):
-        scratch[place] = abs(values[place] - median)
-    sigma = MAD_TO_SIGMA * median_of(scratch, number)
-    if not _has_finer_step(values, number, sigma):
-        for place in range(number):
-            scratch[place] = values[place]
-        sigma = max(sigma, _least_step(np.sort(scratch[:number])))
-    kept = number
-    _, total, square = _sums(values, number, -np.inf, np.inf, median)
-    if sigma == 0:
-        sigma = np.sqrt(max(square / number - (total / number) ** 2, 0.0))
-    low, high = -np.inf, np.inf
+    median = _middle_of_counts(counts, 0, len(counts), number)
+    distances = np.zeros(2 * len(counts), np.int64)  # in halves
+    for place in range(len(counts)):
+        distances[int(abs(2 * (place - median)))] += counts[place]
+    sigma = MAD_TO_SIGMA * 0.5 * _middle_of_counts(distances, 0, len(distances), number)
+    sigma = max(sigma, _step_of_counts(counts))
+    low, end, kept = 0, len(counts), number
+    mean, spread = _moments_of_counts(counts, low, end, kept)
+    sigma = sigma if sigma > 0 else spread
     for _ in range(iterations):
-        low, high = max(low, median - threshold * sigma), min(high, median + threshold * sigma)
-        left, total, square = _sums(values, number, low, high, median)
+        low = max(low, int(np.ceil(median - threshold * sigma)))
+        end = min(end, int(np.floor(median + threshold * sigma)) + 1)
+        left = 0
+        for place in range(low, end):
+            left += counts[place]
         if left == kept:
             break
-        kept = 0
-        for place in range(number):
-            if low <= values[place] <= high:
-                scratch[kept] = values[place]
-                kept += 1
-        centre = median
-        median = median_of(scratch, kept)
-        shift = median - centre
-        total, square = total - kept * shift, square - 2 * shift * total + kept * shift * shift
-        sigma = np.sqrt(max(square / kept, 0.0))
-    offset = total / kept
-    return median, median + offset, np.sqrt(max(square / kept - offset * offset, 0.0)), kept
+        kept = left
+        median = _middle_of_counts(counts, low, end, kept)
+        mean, spread = _moments_of_counts(counts, low, end, kept)
+        sigma = np.sqrt(spread**2 + (mean - median) ** 2)
+    return first + median, first + mean, spread, kept
 
 
 @compiled
-def _sums(values: Any, number: int, low: float, high: float, centre: float) -> tuple[int, float, float]:
-    """Return how many values lie from `low` to `high`, their sum and their sum of squares about `centre`."""
-    left, total, square = 0, 0.0, 0.0
-    for place in range(number):
-        value = np.float64(values[place])
-        inside = (value >= low) & (value <= high)
-        deviation = value - centre if inside else 0.0
-        left += inside
-        total += deviation
-        square += deviation * deviation
-    return left, total, square
+def _middle_of_counts(counts: Any, low: int, end: int, number: int) -> float:
+    """Return the median place of `number` whole numbers that are counted."""
+    below, first = 0, -1
+    for place in range(low, end):
+        below += counts[place]
+        if first < 0 and below > (number - 1) // 2:
+            first = place
+        if below > number // 2:
+            return 0.5 * (first + place)
+    return np.float64(first)
 
 
 @compiled
-def _has_finer_step(values: Any, number: int, sigma: float) -> bool:
-    """Whether two different values are no farther apart than `sigma`: their step is no floor to it then."""
-    first = values[0]
-    for place in range(1, number):  # noqa: SIM110  # a generator is slower, compiled
-        if 0 < abs(values[place] - first) <= sigma:
-            return True
-    return False
+def _moments_of_counts(counts: Any, low: int, end: int, number: int) -> tuple[float, float]:
+    total = 0.0
+    for place in range(low, end):
+        total += np.float64(counts[place]) * place
+    mean = total / number
+    square = 0.0
+    for place in range(low, end):
+        square += np.float64(counts[place]) * (place - mean) ** 2
+    return mean, np.sqrt(square / number)
+
+
+@compiled
+def _step_of_counts(counts: Any) -> float:
+    least, before = np.inf, -1
+    for place in range(len(counts)):
+        if counts[place]:
+            if before >= 0 and place - before < least:
+                least = place - before
+            before = place
+    return np.float64(least) if least < np.inf else 0.0
 
 
 @compiled
@@ -315,11 +331,9 @@ def gather(image: Any, good: Any, y0: int, y1: int, x0: int, x1: int, found: Any
 
 @compiled
 def clipped_window(image: Any, good: Any, y0: int, y1: int, x0: int, x1: int, threshold: float, iterations: int) -> Any:
-    """Return median, mean, standard deviation and number of what a clip leaves of the good pixels of a window of an image."""
+    """Return median, mean, standard deviation and number of what a clip leaves of a window's good pixels."""
     found = np.empty((y1 - y0) * (x1 - x0), image.dtype)
     number = gather(image, good, y0, y1, x0, x1, found)
-    if number <= SMALL:
-        return clipped_small(found, number, np.empty(number, image.dtype), threshold, iterations)
     return clipped(found[:number], np.zeros(0, np.bool_), threshold, iterations)
 
 
@@ -331,3 +345,5 @@ def warm() -> None:
         for good in (np.zeros((0, 0), np.bool_), np.ones((2, 2), np.bool_)):
             clipped_window(image, good, 0, 2, 0, 2, 5.0, 5)
             clipped(image.ravel(), good.ravel(), 5.0, 5)
+            median_of_sample(image.ravel(), good.ravel())
+    clipped_counts(np.ones(3, np.int64), 0, 5.0, 5)
