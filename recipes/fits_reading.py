@@ -214,9 +214,10 @@ def attributes_in(fits: FitsFile, given: dict[str, Any]) -> FrameAttributes:
     text = fits.hdus[0].cards.get("ATTRS")
     if isinstance(text, str):
         try:
-            own = dict(json.loads(text))
+            stored = json.loads(text)
         except ValueError:
-            own = {}
+            stored = {}
+        own = stored if isinstance(stored, dict) else {}
     return parse_attributes(fits.name, own | given)
 
 

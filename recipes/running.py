@@ -142,7 +142,10 @@ def _load(entry: JobInput, folder: Path, files: ExitStack) -> Any:
     if content == "values":
         return VALUE_CLASSES[entry.kind].read(entry.name, attributes, fits_reading.read_table(fits, attributes))
     if content == "table":
-        return fits_reading.read_table(fits, attributes)
+        table = fits_reading.read_table(fits, attributes)
+        if table is None:
+            raise UsageError(f"{entry.name} holds no table", hint=f"give a {entry.kind} that is whole")
+        return table
     return fits_reading.read_product_frame(fits, attributes, entry.kind)
 
 
