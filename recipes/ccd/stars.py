@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.ccd.detection import extract
-from recipes.ccd.sky import measure_sky
+from recipes.ccd.sky import Sky, measure_sky
 from recipes.errors import UsageError
-from recipes.frame import Frame
+from recipes.frame import FloatArray, Frame
 from recipes.masks import SATURATED
 
 Floats = NDArray[np.float64]
@@ -27,6 +27,7 @@ _EDGE = 4  # pixels
 _SIGMA_OF_FWHM = 2.3548
 _WIDE = 2.5  # widths of a star: its flux beyond is a per cent or two, the same part in any seeing
 MESH = 64
+_STEP = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def find_stars(frame: Frame) -> Stars:
     if bad.all():
         raise UsageError(f"{frame.name}: every pixel is masked", hint="look at its calibrations")
     data = np.where(bad, np.float32(0), frame.data) if bad.any() else np.ascontiguousarray(frame.data)
-    sky = measure_sky(data, mask != 0 if (mask == 0).any() else bad, MESH)
+    sky = _sky(data, mask != 0 if (mask == 0).any() else bad)
     signal = data - sky.level_map
     signal[bad] = 0.0
     gain = 1.0 if frame.unit == "electron" else frame.number("gain")
@@ -91,6 +92,20 @@ def find_stars(frame: Frame) -> Stars:
     order = np.argsort(-bright, kind="stable")
     stars = Stars(x + 1.0, y + 1.0, spread, bright.astype(np.float64), clean, fwhm, wide, wide_error)
     return stars.where(order[bright[order] > 0])
+
+
+def _sky(data: FloatArray, bad: NDArray[np.bool_]) -> Sky:
+    """Return the sky, measured on every other row and column: a fourth of the time, and as good for finding stars."""
+    some = np.ascontiguousarray(data[::_STEP, ::_STEP])
+    some_bad = np.ascontiguousarray(bad[::_STEP, ::_STEP])
+    if some_bad.all():
+        return measure_sky(data, bad, MESH)
+    sky = measure_sky(some, some_bad, MESH // _STEP)
+    level, noise = (
+        plane.repeat(_STEP, axis=0)[: data.shape[0]].repeat(_STEP, axis=1)[:, : data.shape[1]]
+        for plane in (sky.level_map, sky.noise_map)
+    )
+    return Sky(sky.level, sky.noise, np.ascontiguousarray(level), np.ascontiguousarray(noise))
 
 
 def _near(found: NDArray[Any], flagged: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
