@@ -94,15 +94,17 @@ def transformation(
     system, shift, notes = _system(catalogue, wanted, declared.system if declared else "")
     chosen_colour = colour.strip() or (declared.colour if declared else "") or (assumed.colour if assumed else "")
     term = _number("colour_term", colour_term, declared.colour_term if declared else 0.0)
-    extinctions = [declared.extinction if declared else None, named.extinction if named else None,
-                   of_band.extinction if of_band else None]  # fmt: skip
-    usual = next((value for value in extinctions if value is not None), None)
+    by_name = named or of_band
+    usual = declared.extinction if declared and declared.extinction is not None else None
+    if usual is None and by_name is not None:
+        usual = by_name.extinction
     coefficient = _number("extinction", extinction, usual or 0.0)
     without = []
     if usual is None and not extinction.strip():
         without.append("extinction")
-    elif not extinction.strip() and not (declared and declared.extinction is not None):
-        notes.append(f"Extinction {coefficient:g} mag/airmass is usual in {wanted}; the camera's file declares none.")
+    elif not extinction.strip() and by_name and not (declared and declared.extinction is not None):
+        usually = f"Extinction {coefficient:g} mag/airmass is usual in {by_name.name}"
+        notes.append(f"{usually}; the camera's file declares none.")
     made = Transformation(wanted, system, chosen_colour, term, coefficient, shift, (), tuple(notes))
     missing = [name for name in made.colour_bands or () if name not in known]
     if made.colour and made.colour_bands is None:
