@@ -114,7 +114,8 @@ class AstrometricParameters:
 
     ``cards`` is the whole coordinate system as FITS cards, of the trimmed frame (1-based pixels). ``rms`` is that of
     the matched stars on each axis [arcsec]. ``confidence`` is ``good``; ``low`` where only an offset was fitted or few
-    stars agree; ``relative`` where the reference was another frame of the run and no catalogue.
+    stars agree; ``relative`` where the reference was another frame of the run and no catalogue; ``header`` where there
+    was nothing to hold the header's coordinates to; ``none`` where its stars agree with no reference.
     """
 
     cards: Mapping[str, Any]
