@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recipes.ccd.kernels.compiled import compiled, warm_up
-from recipes.ccd.kernels.sample import median_of, median_of_sample
+from recipes.ccd.kernels.sample import median_of
 
 _BLOCK = 16
 
@@ -26,7 +26,6 @@ def column_medians(data: Any, good: Any, level: float, rows: Any, medians: Any, 
         Filled: the second tells whether more than half of those pixels are good.
     """
     buffer = np.empty((_BLOCK, len(rows)), np.float32)
-    none = np.zeros(0, np.bool_)
     counts = np.zeros(_BLOCK, np.int64)
     columns = data.shape[1]
     for start in range(0, columns, _BLOCK):
@@ -38,7 +37,7 @@ def column_medians(data: Any, good: Any, level: float, rows: Any, medians: Any, 
                 buffer[x, number] = data[rows[number], start + x] - level if fit else np.float32(0)
                 counts[x] += fit
         for x in range(width):
-            medians[start + x] = median_of_sample(buffer[x], none)
+            medians[start + x] = median_of(buffer[x], len(rows))
             usable[start + x] = counts[x] > 0.5 * len(rows)
 
 
@@ -46,7 +45,6 @@ def column_medians(data: Any, good: Any, level: float, rows: Any, medians: Any, 
 def row_medians(data: Any, good: Any, level: float, of_columns: Any, columns: Any, medians: Any, usable: Any) -> None:
     """Fill the medians of the rows less `level` and the columns' part, over some columns; see above."""
     buffer = np.empty(len(columns), np.float32)
-    none = np.zeros(0, np.bool_)
     for y in range(data.shape[0]):
         count = 0
         for number in range(len(columns)):
@@ -54,7 +52,7 @@ def row_medians(data: Any, good: Any, level: float, of_columns: Any, columns: An
             fit = good[y, x]
             buffer[number] = data[y, x] - level - of_columns[x] if fit else np.float32(0)
             count += fit
-        medians[y] = median_of_sample(buffer, none)
+        medians[y] = median_of(buffer, len(columns))
         usable[y] = count > 0.5 * len(columns)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from recipes.ccd.kernels.compiled import compiled, warm_up
-from recipes.ccd.kernels.sample import clipped
+from recipes.ccd.kernels.sample import MAD_TO_SIGMA, clipped, median_of
 from recipes.ccd.kernels.stack import swapped
 
 # Differences of 16-bit numbers lie from -OFFSET to OFFSET.
 OFFSET = 65535
+_PILOT, _LANES = 256, 64
 # Columns of what `window_transfers` fills.
 LEVEL, SIGNAL, VARIANCE, FACTOR, NUMBER = range(5)
 
@@ -35,6 +36,40 @@ def _is_piled_up(values: Any, number: int, part: float) -> bool:
         at_top += values[place] >= top - 0.5
         near += values[place] >= top - 1.5
     return at_top > max(8.0, part * number) and at_top > near - at_top
+
+
+@compiled
+def rough_limits(values: Any, threshold: float) -> tuple[float, float]:
+    """Return the median less and plus `threshold` sigma (1.4826 MAD) as some hundred of the values tell them.
+
+    Good to a tenth of sigma: enough to say what lies far outside, from which means and slopes are to be kept.
+    """
+    step = max(1, len(values) // _PILOT) | 1
+    pilot = np.empty(len(values) // step + 1, np.float32)
+    number = 0
+    for place in range(0, len(values), step):
+        pilot[number] = values[place]
+        number += 1
+    median = median_of(pilot, number)
+    for place in range(number):
+        pilot[place] = abs(pilot[place] - median)
+    # Whole numbers may have a MAD of nought.
+    margin = threshold * max(MAD_TO_SIGMA * median_of(pilot, number), 1.0)
+    return median - margin, median + margin
+
+
+@compiled
+def _mean_within(values: Any, low: float, high: float) -> float:
+    """Return the mean of the values from `low` to `high`, NaN of none."""
+    sums, counts = np.zeros(_LANES), np.zeros(_LANES, np.int64)
+    for start in range(0, len(values), _LANES):
+        part = values[start : start + _LANES]
+        for lane in range(len(part)):
+            inside = (part[lane] >= low) & (part[lane] <= high)
+            sums[lane] += part[lane] if inside else 0.0
+            counts[lane] += inside
+    number = counts.sum()
+    return sums.sum() / number if number else np.nan
 
 
 @compiled
@@ -111,17 +146,16 @@ def window_transfers(
         one, two = one[:number], two[:number]
         if _is_piled_up(one, number, piled_up) or _is_piled_up(two, number, piled_up):
             continue
-        level_one = clipped(one, none, threshold, iterations)[1]
-        level_two = clipped(two, none, threshold, iterations)[1]
+        level_one = _mean_within(one, *rough_limits(one, threshold))
+        level_two = _mean_within(two, *rough_limits(two, threshold))
         if not (level_one > 0 and level_two > 0):
             continue
         ratio = level_one / level_two
         for place in range(number):
             one[place] -= np.float32(ratio) * two[place]
-        median, _, spread, _ = clipped(one, none, threshold, iterations)
-        margin = threshold * max(spread, 1e-6)
         # A twilight sky slopes.
-        subtract_plane(one, number, rows, columns, median - margin, median + margin)
+        low, high = rough_limits(one, threshold)
+        subtract_plane(one, number, rows, columns, low, high)
         _, _, spread, kept = clipped(one, none, threshold, iterations)
         out[column, LEVEL], out[column, SIGNAL] = level_one, level_one * (1 + ratio)
         out[column, VARIANCE], out[column, FACTOR], out[column, NUMBER] = spread * spread, 1 + ratio * ratio, kept
