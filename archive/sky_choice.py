@@ -167,24 +167,24 @@ def _answer(request: SkyRequest, candidates: Iterable[_Candidate]) -> tuple[_Can
         return None, "the frame does not tell where it points", []
     serving: list[tuple[tuple[float, ...], float, _Candidate]] = []
     lacking: list[str] = []
+    elsewhere: list[str] = []
     for candidate in candidates:
         stars = candidate.stars_within(request.ra, request.dec, request.radius)
         lack = _lack(candidate, request, stars)
         if lack:
-            lacking.append(f"{candidate.name}: {lack}")
+            (lacking if stars > 0 else elsewhere).append(f"{candidate.name}: {lack}")
         else:
             serving.append((_rank(candidate, request, stars), stars, candidate))
     what = f"for {request.use} " if request.use else ""
     if not serving:
         where = f"within {_angle(request.radius)} of RA {request.ra:.4f} Dec {request.dec:+.4f}"
-        nothing = "" if lacking else "; none is in the archive for that part of the sky"
         nearest = f"; nearest is {lacking[0]}" if lacking else ""
-        return None, f"no catalogue {what}has stars {where}{nothing}{nearest}", _some(lacking)
+        return None, f"no catalogue {what}has stars {where}{nearest}", _some(lacking + elsewhere)
     serving.sort(key=lambda entry: entry[0], reverse=True)
     _, stars, best = serving[0]
     beaten = [f"{rival.name}: {_described(rival, request, count)}" for _, count, rival in serving[1:]]
     place = f"the best of {len(serving)} that cover it" if beaten else "the only one that serves"
-    return best, f"{_described(best, request, stars)}; {place}", _some(beaten + lacking)
+    return best, f"{_described(best, request, stars)}; {place}", _some(beaten + lacking + elsewhere)
 
 
 def _lack(candidate: _Candidate, request: SkyRequest, stars: float) -> str:

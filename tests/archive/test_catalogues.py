@@ -176,7 +176,8 @@ def test_the_better_one_is_chosen_for_each_use(context: Context, store: Store, a
     assert answers[0].reason == "about 25 stars within 12.0′, positions good to 0.01″; the best of 3 that cover it"
     assert answers[1].rivals[0] == "few: about 1 star within 12.0′ with V, no B for the colour"
     assert "its magnitudes are of the AB system, not Vega" in answers[2].reason
-    assert "no star within 12.0′ of the frame's pointing" in answers[3].reason
+    assert answers[3].reason == "no catalogue for photometry has stars within 12.0′ of RA 31.0000 Dec -5.0000"
+    assert "no star within 12.0′ of the frame's pointing" in answers[3].rivals[0]
     Product.objects.filter(pk=exact).update(is_valid=0)
     assert choose_by_sky(context, asked[:1])[0].product == Product.objects.get(pk=rough)
     assert few
