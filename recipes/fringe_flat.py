@@ -75,7 +75,7 @@ def fringe_flat(
     _refuse_unfit(reduced_science)
     shape = reduced_science[0].shape
     exposures, left_out = _usable(reduced_science, back_size, None, (0.0, 0.25))
-    places = count_places([exposure.thumbnail for exposure in exposures])
+    places = count_places([exposure.thumbnail for exposure in exposures], [exposure.frame for exposure in exposures])
     refuse_one_place(places, [exposure.name for exposure in exposures])
     report(0.25, "first map")
     first_map, _, _ = _map(exposures, shape, sigma_clip, back_size, (0.25, 0.4))

@@ -99,7 +99,9 @@ def night_sky_flat(
     exposures, refused = _usable(raw_science, given, overscan_correction, back_size, minimum_level)
     left_out += refused
     names = [exposure.name for exposure in exposures]
-    places = count_places([exposure.thumbnail for exposure in exposures])
+    places = count_places(
+        [exposure.thumbnail for exposure in exposures], [exposure.chip.frame for exposure in exposures]
+    )
     refuse_one_place(places, names)
     stack = stack_sky([exposure.strip for exposure in exposures], exposures[0].shape, sigma_clip, (0.5, 0.8))
     report(0.8, "filling holes")

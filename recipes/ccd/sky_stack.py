@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recipes.ccd.clipping import clipped_statistics
 from recipes.errors import UsageError
-from recipes.frame import ALL, FloatArray, rows_of_strips, strip_bounds
+from recipes.frame import ALL, FloatArray, Frame, rows_of_strips, strip_bounds
 from recipes.progress import tracked
 from recipes.threads import allowed, each
 
@@ -19,6 +19,8 @@ ITERATIONS = 5
 MOST_COVERED = 0.7
 # Two frames look at one place where more than this part of their sources' pixels fall together.
 SAME_PLACE = 0.5
+# Headers whose positions differ by more than this tell of two fields, not of a pointing's errors [degree].
+FIELDS_APART = 1 / 60
 # With fewer places a source would be in the majority wherever it is.
 FEWEST_PLACES = 3
 _THUMB = 3  # every so many pixels are looked at for that
@@ -136,17 +138,28 @@ def thumbnail(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.array(pixels[::_THUMB, ::_THUMB])
 
 
-def count_places(thumbnails: Sequence[NDArray[np.bool_]]) -> int:
+def count_places(thumbnails: Sequence[NDArray[np.bool_]], frames: Sequence[Frame]) -> int:
     """Return at how many different places on the sky the frames look, as the masks of their sources tell.
 
-    Header positions would not do: some cameras give none, or the same for a whole night. Frames with hardly any source
-    cannot leave any on the stack: each counts.
+    Header positions alone would not do: some cameras give none, or the same for a whole night. But where they tell two
+    fields apart these are two, however much their masks share (corners without light, bad columns). Frames with hardly
+    any source cannot leave any on the stack: each counts.
     """
-    places: list[NDArray[np.bool_]] = []
-    for thumb in thumbnails:
-        if not any(_same_place(thumb, other) for other in places):
-            places.append(thumb)
+    places: list[tuple[NDArray[np.bool_], Frame]] = []
+    for thumb, frame in zip(thumbnails, frames, strict=True):
+        if not any(_same_place(thumb, mask) and not _fields_apart(frame, other) for mask, other in places):
+            places.append((thumb, frame))
     return len(places)
+
+
+def _fields_apart(one: Frame, other: Frame) -> bool:
+    """Whether the headers say that two frames look at different fields."""
+    places = [(frame.attributes.ra, frame.attributes.dec) for frame in (one, other)]
+    (ra, dec), (other_ra, other_dec) = places
+    if ra is None or dec is None or other_ra is None or other_dec is None:
+        return False
+    across = (abs(ra - other_ra) + 180) % 360 - 180
+    return float(np.hypot(across * np.cos(np.radians(dec)), dec - other_dec)) > FIELDS_APART
 
 
 def _same_place(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
