@@ -213,7 +213,8 @@ def half_light_radius(planes: Any, source: Any, number: int, flux: float) -> Any
 def _spread(growth: Any, dx: float, dy: float, value: float, step: float, steps: int) -> None:
     """Share a pixel's light among the rings of a growth curve."""
     distance = math.sqrt(dx * dx + dy * dy)
-    place = int(distance / step)
+    per_step = 1 / step
+    place = int(distance * per_step)
     beyond = distance - place * step
     if beyond >= _EDGE and beyond <= step - _EDGE:
         if place < steps:
@@ -224,7 +225,7 @@ def _spread(growth: Any, dx: float, dy: float, value: float, step: float, steps:
         y = dy + (i + 0.5) / _SUB - 0.5
         for j in range(_SUB):
             x = dx + (j + 0.5) / _SUB - 0.5
-            place = int(math.sqrt(x * x + y * y) / step)
+            place = int(math.sqrt(x * x + y * y) * per_step)
             if place < steps:
                 growth[place] += share
 
@@ -242,6 +243,7 @@ def window(planes: Any, source: Any, number: int, half_light: float, gain: float
     xc, yc = source[X], source[Y]
     row[X_WINDOW], row[Y_WINDOW] = xc, yc
     row[WINDOW_VARIANCE_X] = row[WINDOW_VARIANCE_Y] = row[WINDOW_COVARIANCE] = np.nan
+    inner, outer = max(reach - 0.5, 0.0) ** 2, (reach + 0.5) ** 2
     profile = np.empty(2 * int(reach) + 6)
     total = error_x = error_y = error_xy = 0.0
     for _ in range(_WINDOW_ROUNDS):
@@ -255,9 +257,10 @@ def window(planes: Any, source: Any, number: int, half_light: float, gain: float
             down = math.exp(falling * dy * dy)
             for x in range(xa, xb):
                 dx = x - xc
-                part = min(max(reach + 0.5 - math.sqrt(dx * dx + dy * dy), 0.0), 1.0)
-                if part == 0:
+                squared = dx * dx + dy * dy
+                if squared >= outer:
                     continue
+                part = 1.0 if squared <= inner else reach + 0.5 - math.sqrt(squared)
                 weight = part * down * profile[x - xa]
                 value, variance, _ = light(planes, x, y, xc, yc, number)
                 total += weight * value
