@@ -166,6 +166,7 @@ LIMITS["IlluminationCorrection"] = {
 LIMITS["IlluminationCorrectionFrame"] = {
     "mean": Limit(NORMALISATION, minimum=0.999, maximum=1.001),
     "peak_to_peak": Limit(FLATNESS, maximum=0.3),
+    "largest_error": Limit(UNCERTAIN, maximum=0.03),
 }
 LIMITS["AssociateList"] = {
     "matched_count": Limit(COUNT, minimum=1.0),
