@@ -133,7 +133,7 @@ def _resample_tile(
     x: int,
 ) -> None:  # fmt: skip
     """Resample one piece of the grid, in place."""
-    from recipes.ccd.kernels.lanczos import Mesh, Planes, resample
+    from recipes.ccd.kernels.lanczos import Mesh, Planes, resample, room_for
     from recipes.ccd.kernels.lanczos_filling import tile_of
 
     rows, columns = min(TILE, made.data.shape[0] - y), min(TILE, made.data.shape[1] - x)
@@ -153,7 +153,8 @@ def _resample_tile(
     limits = (-_INSIDE - x0, width - 1 + _INSIDE - x0, -_INSIDE - y0, height - 1 + _INSIDE - y0)
     step = places.step
     mesh = Mesh(nodes, step, (y // step - 1) * step - y, (x // step - 1) * step - x, limits)
-    resample(tile, mesh, kernel, Planes(made.data[window], made.variance[window], made.mask[window]))
+    resample(tile, mesh, kernel, room_for(step), Planes(made.data, made.variance, made.mask),
+             (y, x, rows, columns))  # fmt: skip
 
 
 def _nodes_around(places: PixelPlaces, y: int, x: int, rows: int, columns: int) -> NDArray[np.float64]:

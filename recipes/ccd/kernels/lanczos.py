@@ -24,13 +24,14 @@ PHASES = 4096  # places within a pixel for which weights are kept: 1.2e-4 pixel 
 # kernel's own lobes, which reach farther, weigh more.
 _LEAST_BRIDGED = 0.05
 _LEAST_WIDE = 1e-3
+_TOGETHER = 8  # pixels from which it pays to do them together
 
 
 class Mesh(NamedTuple):
     """Where a tile lies for each pixel of the grid.
 
     ``nodes`` are x, y (in pixels of the tile) and area ratio at every ``step`` pixels of the grid, the first at
-    (``first_y``, ``first_x``) in pixels of the planes that are made, with one more node on every side than is between;
+    (``first_y``, ``first_x``) in pixels of the window that is made, with one more node on every side than is between;
     ``limits`` the least and largest x, and y, at which the frame has data.
     """
 
@@ -64,12 +65,25 @@ class Planes(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Places of pixels of one row that lie side by side, and what is found for them."""
+    """Places of pixels of one row that lie side by side, what is found for them, and room for their weights."""
 
     x: Doubles
     y: Doubles
     value: Floats
     noise: Floats
+    along: Floats
+    across: Floats
+    phase_x: NDArray[np.uintp]
+    phase_y: NDArray[np.uintp]
+
+
+def room_for(number: int) -> Run:
+    """Return room for a run of so many pixels."""
+    x, y = np.empty((2, number))
+    value, noise = np.empty((2, number), np.float32)
+    along, across = np.empty((2, 8, number), np.float32)
+    phase_x, phase_y = np.empty((2, number), np.uintp)
+    return Run(x, y, value, noise, along, across, phase_x, phase_y)
 
 
 def weights_of(method: str) -> tuple[int, Floats]:
@@ -110,18 +124,21 @@ def _with_exact_moments(weights: Doubles, distance: Doubles, half: int) -> Doubl
 
 
 @compiled
-def resample(tile: Tile, mesh: Mesh, kernel: Kernel, made: Planes) -> None:
-    """Interpolate a tile for all pixels of the planes that are made."""
-    rows, columns = made.data.shape
+def resample(tile: Tile, mesh: Mesh, kernel: Kernel, run: Run, made: Planes, window: tuple[int, int, int, int]) -> None:
+    """Interpolate a tile for a window (first row, first column, rows, columns) of the planes that are made."""
+    top, left, rows, columns = window
     step, samples, count = mesh.step, kernel.samples, mesh.nodes.shape[2]
     along = np.empty((3, count))
     lost = np.empty(columns, np.uint8)
-    run = Run(np.empty(step), np.empty(step), np.empty(step, np.float32), np.empty(step, np.float32))
     part = 1.0 / step
     share = kernel.factor / (samples * samples)
     noise_share = share * kernel.factor * kernel.noise_factor
     for row in range(rows):
-        made.data[row, :], made.variance[row, :], made.mask[row, :], lost[:] = 0, 0, 0, 0
+        whole = slice(left, left + columns)
+        row_data, row_variance, row_mask = (
+            made.data[top + row, whole], made.variance[top + row, whole], made.mask[top + row, whole]
+        )  # fmt: skip
+        row_data[:], row_variance[:], row_mask[:], lost[:] = 0, 0, 0, 0
         cell_y = (row - mesh.first_y) // step
         for sub_y in range(samples):
             up = (row + (sub_y + 0.5) / samples - 0.5 - mesh.first_y - cell_y * step) / step
@@ -131,9 +148,8 @@ def resample(tile: Tile, mesh: Mesh, kernel: Kernel, made: Planes) -> None:
                 start, end = max(origin, 0), min(origin + step, columns)
                 if start >= end:
                     continue
-                window = slice(start, end)
-                bits, gone = made.mask[row, window], lost[window]
-                data, variance = made.data[row, window], made.variance[row, window]
+                bits, gone = row_mask[start:end], lost[start:end]
+                data, variance = row_data[start:end], row_variance[start:end]
                 a0, a1, a2, a3 = _cubic(along[2], cell)
                 for sub_x in range(samples):
                     place = (start - origin + (sub_x + 0.5) / samples - 0.5) / step
@@ -149,8 +165,8 @@ def resample(tile: Tile, mesh: Mesh, kernel: Kernel, made: Planes) -> None:
                         variance[index] += np.float32(noise_share * ratio * ratio) * run.noise[index]
         for column in range(columns):
             if lost[column]:
-                made.data[row, column], made.variance[row, column] = 0, 0
-                made.mask[row, column] = (made.mask[row, column] & ~np.uint16(INTERPOLATED)) | np.uint16(NO_DATA)
+                row_data[column], row_variance[column] = 0, 0
+                row_mask[column] = (row_mask[column] & ~np.uint16(INTERPOLATED)) | np.uint16(NO_DATA)
 
 
 @compiled
@@ -205,13 +221,90 @@ def _any_touched(touched: NDArray[np.uint8], run: Run, number: int) -> bool:
 
 @compiled
 def _clean(tile: Tile, kernel: Kernel, number: int, run: Run) -> None:
-    """Interpolate where nothing is masked and all is on the frame."""
+    """Interpolate where nothing is masked and all is on the frame, pixels together that lie side by side there too."""
+    start = 0
+    while start < number:
+        row, column = int(run.y[start]), int(run.x[start])
+        end = start + 1
+        while end < number and int(run.y[end]) == row and int(run.x[end]) == column + end - start:
+            end += 1
+        if end - start >= _TOGETHER:
+            _side_by_side(tile, kernel, start, end, run)
+        else:
+            _one_by_one(tile, kernel, start, end, run)
+        start = end
+
+
+@compiled
+def _side_by_side(tile: Tile, kernel: Kernel, start: int, end: int, run: Run) -> None:
+    """Interpolate pixels that follow each other along a row of the frame: a processor does many at once."""
+    taps, number, table = kernel.taps, end - start, kernel.table.reshape(-1)
+    row, column = int(run.y[start]), int(run.x[start])
+    along, across = run.along, run.across
+    for index in range(number):
+        run.phase_x[index] = Whole(int((run.x[start + index] - column - index) * PHASES + 0.5)) * Whole(8)
+        run.phase_y[index] = Whole(int((run.y[start + index] - row) * PHASES + 0.5)) * Whole(8)
+    for tap in range(taps):
+        _take(table, run.phase_x, Whole(tap), number, along[tap])
+        _take(table, run.phase_y, Whole(tap), number, across[tap])
+    value = run.value[start:end]
+    value[:] = 0
+    left = column + PAD + 1 - taps // 2
+    for tap in range(taps):
+        line = tile.filled[row + PAD + 1 - taps // 2 + tap, left : left + number + taps]
+        if taps == 6:
+            _add_line6(line, along, across[tap], number, value)
+        elif taps == 4:
+            _add_line4(line, along, across[tap], number, value)
+        else:
+            _add_line8(line, along, across[tap], number, value)
+    low, high = tile.variance[row, column : column + number + 1], tile.variance[row + 1, column : column + number + 1]
+    noise, x, y = run.noise[start:end], run.x[start:end], run.y[start:end]
+    for index in range(number):
+        right, up = np.float32(x[index] - column - index), np.float32(y[index] - row)
+        below = low[index] + right * (low[index + 1] - low[index])
+        above = high[index] + right * (high[index + 1] - high[index])
+        noise[index] = below + up * (above - below)
+
+
+@compiled
+def _take(table: Floats, phases: NDArray[np.uintp], tap: Whole, number: int, weights: Floats) -> None:
+    for i in range(number):
+        weights[i] = table[phases[i] + tap]
+
+
+@compiled
+def _add_line4(p: Floats, w: Floats, across: Floats, number: int, value: Floats) -> None:
+    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+    for i in range(number):
+        value[i] += across[i] * (w0[i] * p[i] + w1[i] * p[i + 1] + w2[i] * p[i + 2] + w3[i] * p[i + 3])
+
+
+@compiled
+def _add_line6(p: Floats, w: Floats, across: Floats, number: int, value: Floats) -> None:
+    w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
+    for i in range(number):
+        total = w0[i] * p[i] + w1[i] * p[i + 1] + w2[i] * p[i + 2] + w3[i] * p[i + 3]
+        value[i] += across[i] * (total + w4[i] * p[i + 4] + w5[i] * p[i + 5])
+
+
+@compiled
+def _add_line8(p: Floats, w: Floats, across: Floats, number: int, value: Floats) -> None:
+    w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
+    for i in range(number):
+        total = w0[i] * p[i] + w1[i] * p[i + 1] + w2[i] * p[i + 2] + w3[i] * p[i + 3]
+        total += w4[i] * p[i + 4] + w5[i] * p[i + 5] + w6[i] * p[i + 6] + w7[i] * p[i + 7]
+        value[i] += across[i] * total
+
+
+@compiled
+def _one_by_one(tile: Tile, kernel: Kernel, start: int, end: int, run: Run) -> None:
     image, stride = tile.filled.reshape(-1), Whole(tile.filled.shape[1])
     noises, wide = tile.variance.reshape(-1), Whole(tile.variance.shape[1])
     table, taps = kernel.table.reshape(-1), kernel.taps
     corner = Whole(PAD + 1 - taps // 2)
     one, eight = Whole(1), Whole(8)
-    for index in range(number):
+    for index in range(start, end):
         ix, iy = int(run.x[index]), int(run.y[index])
         fx, fy = run.x[index] - ix, run.y[index] - iy
         tx, ty = Whole(int(fx * PHASES + 0.5)) * eight, Whole(int(fy * PHASES + 0.5)) * eight
@@ -351,8 +444,6 @@ def _on_a_few_pixels() -> None:
     places = np.arange(-8.0, 24.0, 8)
     nodes = np.stack([np.broadcast_to(places, (4, 4)), np.broadcast_to(places[:, None], (4, 4)), np.ones((4, 4))])
     taps, table = weights_of("LANCZOS3")
-    window = slice(0, 8), slice(0, 8)
-    made = Planes(np.zeros((9, 9), np.float32)[window], np.zeros((9, 9), np.float32)[window],
-                  np.zeros((9, 9), np.uint16)[window])  # fmt: skip
+    made = Planes(np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32), np.zeros((8, 8), np.uint16))
     mesh = Mesh(np.ascontiguousarray(nodes), 8, -8, -8, (0.0, 7.0, 0.0, 7.0))
-    resample(tile, mesh, Kernel(taps, table, 1, 1.0, 1.0), made)
+    resample(tile, mesh, Kernel(taps, table, 1, 1.0, 1.0), room_for(8), made, (0, 0, 8, 8))
