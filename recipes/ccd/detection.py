@@ -105,7 +105,7 @@ def _measure_areas(
     runs: tuple[NDArray[Any], ...], planes: tuple[FloatArray, ...], settings: tuple[Any, ...], clean: bool
 ) -> tuple[NDArray[Any], NDArray[np.int32]]:
     from recipes.ccd.kernels import sources
-    from recipes.ccd.kernels.sources_deblending import measure_areas
+    from recipes.ccd.kernels.sources_areas import measure_areas
 
     row, begin, end, order, first = runs
     segmentation = np.zeros(planes[0].shape, np.int32)

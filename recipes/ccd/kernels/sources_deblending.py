@@ -12,25 +12,22 @@ from recipes.ccd.kernels.compiled import compiled, inlined, warm_up
 from recipes.ccd.kernels.sources import root_of
 from recipes.ccd.kernels.sources_moments import (
     ABCOR,
-    BLENDED,
     CXX,
     CXY,
     CYY,
     FIELDS,
     FILTERED_PEAK,
-    FLAG,
     NPIX,
-    TRUNCATED,
+    Y2,
     A,
     B,
     X,
     Y,
     describe,
-    measure_isophote,
 )
 
-_BRANCH_AREA = 3  # pixels that make a branch, or as few as make a source
 _FAR = 70.0  # exponent beyond which a profile has no light
+_DARK = 1e-31  # light below which the nearest part has the pixel
 _MOST = 4.0  # times its peak is the most that the wing of a source may reach in its centre
 
 
@@ -240,105 +237,67 @@ def split(
         exponent = row[NPIX] / (2 * math.pi * row[ABCOR] * row[A] * row[B])
         most = _MOST * row[FILTERED_PEAK]
         amplitude[part] = min(threshold * math.exp(exponent), most) if exponent < _FAR else most
-    light = np.empty(len(nodes))
-    for i in range(len(xs)):
-        if labels[i] != 0:
-            continue
-        nearest, least, total = 0, 1e30, 0.0
-        for part in range(len(nodes)):
-            row = rows[part]
-            dx, dy = xs[i] - row[X], ys[i] - row[Y]
-            distance = 0.5 * (row[CXX] * dx * dx + row[CYY] * dy * dy + row[CXY] * dx * dy) / row[ABCOR]
-            if distance < _FAR:
-                total += amplitude[part] * math.exp(-distance)
-            light[part] = total
-            if distance < least:
-                nearest, least = part, distance
-        if total > 1e-31:
-            drawn = total * random_number(ys[i] * image_width + xs[i])
-            nearest = 0
-            while nearest < len(nodes) - 1 and light[nearest] < drawn:
-                nearest += 1
-        labels[i] = nearest + 1
+    _share(xs, ys, rows, amplitude, image_width, labels)
     return rows
 
 
 @compiled
-def measure_areas(
-    areas: Any,
-    runs: Any,
-    planes: Any,
-    settings: Any,
-    segmentation: NDArray[np.int32],
-) -> NDArray[np.float64]:
-    """Take areas apart and measure the sources; number their pixels in `segmentation` from 1 on.
-
-    `areas` are first and end of the range of areas; `runs` what :func:`connect` returns; `planes` filtered, signal,
-    noise of the detection, measured image and its noise; `settings` threshold, gain, least area, levels, contrast.
-    """
-    first_area, end_area = areas
-    run_row, run_begin, run_end, order, first = runs
-    filtered, signal, noise, measured, noise_here = planes
-    relative, gain, minimum_area, levels, contrast = settings
-    height, width = filtered.shape
-    least_branch = min(minimum_area, _BRANCH_AREA)
-    result = np.zeros((max(16, end_area - first_area), FIELDS))
-    found = 0
-    for area in range(first_area, end_area):
-        number = 0
-        for run in order[first[area] : first[area + 1]]:
-            number += run_end[run] - run_begin[run]
-        xs, ys = np.empty(number, np.int32), np.empty(number, np.int32)
-        f, s, n = np.empty(number, np.float32), np.empty(number, np.float32), np.empty(number, np.float32)
-        m, h = np.empty(number, np.float32), np.empty(number, np.float32)
-        i, threshold = 0, 0.0
-        for run in order[first[area] : first[area + 1]]:
-            y = run_row[run]
-            for x in range(run_begin[run], run_end[run]):
-                xs[i], ys[i] = x, y
-                f[i], s[i], n[i] = filtered[y, x], signal[y, x], noise[y, x]
-                m[i], h[i] = measured[y, x], noise_here[y, x]
-                threshold += relative * n[i]
-                i += 1
-        threshold /= number
-        labels = np.zeros(number, np.int32)
-        parts = np.empty((0, FIELDS))
-        if levels > 1 and contrast < 1 and number >= 2 * least_branch:
-            parts = split(xs, ys, f, s, threshold, levels, contrast, least_branch, width, labels)
-        count = max(1, len(parts))
-        if found + count > len(result):
-            larger = np.zeros((2 * (found + count), FIELDS))
-            larger[:found] = result[:found]
-            result = larger
+def _share(
+    xs: NDArray[np.int32],
+    ys: NDArray[np.int32],
+    rows: NDArray[np.float64],
+    amplitude: NDArray[np.float64],
+    image_width: int,
+    labels: NDArray[np.int32],
+) -> None:
+    """Give the pixels that belong to no part yet to one of them by chance; pixels come row by row."""
+    count = len(rows)
+    near, light = np.empty(count, np.int64), np.empty(count)
+    nears, y_of_near = 0, -1
+    for i in range(len(xs)):
+        if labels[i] != 0:
+            continue
+        if ys[i] != y_of_near:
+            # Parts whose light does not reach this row need no look.
+            nears, y_of_near = 0, ys[i]
+            for part in range(count):
+                row = rows[part]
+                if (ys[i] - row[Y]) ** 2 <= 2 * _FAR * row[ABCOR] * row[Y2]:
+                    near[nears] = part
+                    nears += 1
+        total = 0.0
+        for place in range(nears):
+            row = rows[near[place]]
+            distance = _distance(row, xs[i], ys[i])
+            if distance < _FAR:
+                total += amplitude[near[place]] * math.exp(-distance)
+            light[place] = total
+        if total > _DARK:
+            drawn = total * random_number(ys[i] * image_width + xs[i])
+            place = 0
+            while place < nears - 1 and light[place] < drawn:
+                place += 1
+            labels[i] = near[place] + 1
+            continue
+        least = 1e300
         for part in range(count):
-            row = result[found]
-            members = np.arange(number)
-            if len(parts):
-                members = np.flatnonzero(labels == part + 1)
-                row[X], row[Y], row[FLAG] = parts[part, X], parts[part, Y], BLENDED
-            describe(members, xs, ys, f, s, threshold, len(parts) > 0, row)
-            measure_isophote(members, xs, ys, f, m, n, h, relative, gain, minimum_area, row)
-            found += 1
-            touches = False
-            for index in members:
-                x, y = xs[index], ys[index]
-                segmentation[y, x] = found
-                touches = touches or x == 0 or y == 0 or x == width - 1 or y == height - 1
-            if touches:
-                row[FLAG] += TRUNCATED
-    return result[:found].copy()
+            distance = _distance(rows[part], xs[i], ys[i])
+            if distance < least:
+                labels[i], least = part + 1, distance
+
+
+@compiled
+def _distance(row: Any, x: int, y: int) -> float:
+    """Return the exponent of a part's Gaussian profile at a pixel."""
+    dx, dy = x - row[X], y - row[Y]
+    return float(0.5 * (row[CXX] * dx * dx + row[CYY] * dy * dy + row[CXY] * dx * dy) / row[ABCOR])
 
 
 @warm_up
 def _warm_up() -> None:
-    from recipes.ccd.kernels.sources import connect
-
-    image = np.zeros((8, 16), np.float32)
-    image[2:6, 2:6] = image[2:6, 9:13] = 20.0
-    image[3:5, 2:13] += 5.0
-    above = image > 1
-    starts = above & ~np.roll(above, 1, axis=1)
-    runs = connect(above, np.concatenate((np.zeros(1, np.int64), np.cumsum(starts.sum(axis=1)))), 4)
-    noise = np.ones_like(image)
-    planes = (image, image, noise, image, noise)
-    measure_areas((0, len(runs[4]) - 1), runs, planes, (1.5, 1.0, 4, 32, 0.005), np.zeros((8, 16), np.int32))
+    image = np.full((6, 12), 2.0, np.float32)
+    image[1:5, 1:5] = image[1:5, 7:11] = 20.0
+    ys, xs = np.nonzero(image)
+    values = image.ravel()
+    labels = np.zeros(len(values), np.int32)
+    split(xs.astype(np.int32), ys.astype(np.int32), values, values, 1.5, 32, 0.005, 3, 12, labels)
