@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recipes.ccd.astrometric_fit import LEAST_STARS
-from recipes.ccd.astrometry import Solution, solve
+from recipes.ccd.astrometry import LEAST_FOR_OFFSET, Solution, solve
 from recipes.ccd.flux_scale import MeasuredFrame
 from recipes.ccd.plate import Plate, plate_from_pointing, plate_of
 from recipes.ccd.reference_stars import ReferenceStars, reference_stars, stars_as_reference
@@ -58,9 +58,10 @@ class Wanted:
 class Coordinates:
     """Where a frame lies, and how that was found.
 
-    ``confidence`` is ``good``, ``low`` (an offset from a few stars), ``relative`` (as another frame has it) or ``none``
-    (as its header has it); ``itself`` tells that it is the frame which others are aligned with, ``from_header`` that
-    the first coordinates were those of its header.
+    ``confidence`` is ``good``, ``low`` (an offset from a few stars), ``relative`` (as another frame has it), ``header``
+    (as its header has it, with too few stars to hold that to) or ``none`` (as its header has it, where stars enough do
+    not agree with any reference). ``itself`` tells that it is the frame which others are aligned with, ``from_header``
+    that the first coordinates were those of its header.
     """
 
     measured: MeasuredFrame
@@ -94,16 +95,18 @@ def find_coordinates(frame: Frame, catalogue: Table | None, alignment: Frame | N
     confidence = "good" if solution.fit and solution.fit.count >= LEAST_STARS and solution.fit.degree else "low"
     if catalogue is not None and not solution.solved:
         notes.append(_why_not(references, stars))
+    tried = _could_tell(first, stars, references)
     if not solution.solved and other is not None:
         references = _of_frame(other)
+        tried = tried or _could_tell(first, stars, references)
         solution = solve(first, stars, references, limits, degree=wanted.degree, clip=wanted.clip)
         confidence = "relative"
         if not solution.solved:
             notes.append(f"Its {len(stars)} stars could not be matched to those of {other.frame.name}.")
     measured = MeasuredFrame(frame, stars, solution.plate)
     if not solution.solved:
-        confidence = "relative" if itself else "none"
-        notes.append("Its coordinates are those of its header." if frame.wcs else "Its coordinates are a guess.")
+        confidence = "relative" if itself else "none" if tried else "header"
+        notes.append("Its coordinates are those of its header.")
         return Coordinates(measured, solution, None, confidence, frame.name, other, itself, notes=notes)
     rms, count = _overlap(measured, other) if other else (None, 0)
     return Coordinates(measured, solution, references, confidence, references.name, other, itself,
@@ -171,6 +174,15 @@ def _of_catalogue(catalogue: Table | None, frame: Frame, plate: Plate, wanted: W
 
 def _of_frame(other: MeasuredFrame) -> ReferenceStars:
     return stars_as_reference(other.stars, other.plate, other.frame.name, other.frame.attributes.filter or "")
+
+
+def _could_tell(plate: Plate, stars: Stars, references: ReferenceStars) -> bool:
+    """Return whether there are stars and references enough on a frame for its coordinates to be found wrong."""
+    if min(len(stars), len(references)) < LEAST_FOR_OFFSET:
+        return False
+    x, y = plate.centre
+    ra, dec = plate.sky(np.array([x]), np.array([y]))
+    return len(references.near(float(ra[0]), float(dec[0]), plate.half_diagonal / 3600)) >= LEAST_FOR_OFFSET
 
 
 def _why_not(references: ReferenceStars, stars: Stars) -> str:
