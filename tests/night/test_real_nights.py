@@ -64,7 +64,8 @@ def test_a_real_night_is_reduced_with_one_command(night: Night, real_frames: Pat
         made = [product for product in installation.products() if not product["kind"].startswith("Raw")]
     finally:
         installation.stop()
-    counts = Counter(product["kind"] for product in made)
+    # What a second turn made anew (with fringes, with a zeropoint) has the old one's name.
+    counts = Counter(kind for kind, _ in {(product["kind"], product["name"]) for product in made})
     assert {kind: counts[kind] for kind in night.kinds} == night.kinds
     assert attribute(made, "ReadNoise", "read_noise") == pytest.approx(night.read_noise, rel=0.03)
     assert attribute(made, "GainLinearity", "gain") == pytest.approx(night.gain, rel=0.03)
