@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 TO_TRY_AGAIN = "clipped"
 NEEDED = ("RA", "DEC", "ZP", "ZPERR", "REMARK")
 STARS_A_TERM = 3  # fewest for each number that is fitted
+WORST_ERROR = 0.05  # mag: flats are seldom more wrong than that, so a worse correction does harm
 
 
 def illumination(
@@ -74,10 +75,11 @@ def illumination(
     surface = fit.surface.with_mean_zero(
         np.concatenate([grid[0].ravel() for grid in grids]), np.concatenate([grid[1].ravel() for grid in grids])
     )
+    worst = _worst_error(surface, grids)
     report(0.5, "making a frame for each chip")
     maps = [IlluminationMap(surface, *grid, shape=_shape(table)) for grid, table in zip(grids, catalogues, strict=True)]
     of_chips = [_frame_product(table, made) for table, made in zip(catalogues, maps, strict=True)]
-    return Outcome((_correction(catalogues, stars, fit, surface, grids, pointing), *of_chips), tuple(left_out))
+    return Outcome((_correction(catalogues, stars, fit, surface, grids, pointing, worst), *of_chips), tuple(left_out))
 
 
 class _Stars:
@@ -179,6 +181,18 @@ def _grid(table: Table, pointing: tuple[float, float]) -> tuple[Floats, Floats, 
     return xi.reshape(len(y), len(x)), eta.reshape(len(y), len(x)), y, x
 
 
+def _worst_error(surface: Surface, grids: Sequence[tuple[Floats, ...]]) -> float:
+    """Return the error [mag] at the worst place, against the mean of all; raise UsageError where it is too large."""
+    xi, eta = (np.concatenate([grid[axis].ravel() for grid in grids]) for axis in (0, 1))
+    worst = float(surface.error(xi, eta).max())
+    if worst > WORST_ERROR:
+        raise UsageError(
+            f"the stars tell a surface of order {surface.order} only to within {worst:.2f} mag at the chips' edges",
+            hint="lower the order, or take an exposure of a richer field",
+        )
+    return worst
+
+
 def _frame_product(table: Table, made: IlluminationMap) -> Product:
     low, high = made.extremes
     measured = [
@@ -200,12 +214,11 @@ def _correction(
     surface: Surface,
     grids: Sequence[tuple[Floats, ...]],
     pointing: tuple[float, float],
+    worst: float,
 ) -> Product:
     """Return the polynomial with its stars."""
     values = [surface.at(grid[0], grid[1]) for grid in grids]
     high, low = max(float(part.max()) for part in values), min(float(part.min()) for part in values)
-    # Against the mean of all chips, at the worst place.
-    worst = float(surface.error(*(np.concatenate([grid[axis].ravel() for grid in grids]) for axis in (0, 1))).max())
     names = [table.attributes.chip for table in catalogues]
     table = Table(
         {

@@ -163,6 +163,8 @@ def changed(table: Table, **attributes) -> Table:
         ("has no column DEC", lambda tables: [Table({"RA": tables[0].columns["RA"]}, "S", tables[0].attributes)]),
         ("do not tell a surface of order 2", lambda tables: [replace(tables[0], columns={
             name: Column(column.values[:8]) for name, column in tables[0].columns.items()})]),
+        ("only to within", lambda tables: [replace(table, columns=dict(table.columns) | {
+            "ZPERR": Column(table.columns["ZPERR"].values + 0.3)}) for table in tables]),
         ("no star catalogue was given", lambda tables: []),
     ],
 )  # fmt: skip
