@@ -128,8 +128,8 @@ def gain(
     ]
     if not curves:
         raise UsageError(
-            f"no two of the {len(raw_flat)} flats make a pair: "
-            + "; ".join(f"{entry.name} {entry.reason}" for entry in unpaired[:3]),
+            f"no two of the {len(raw_flat)} flats from {raw_flat[0].name} on make a pair"
+            + "".join(f"; {entry.name}: {entry.reason}" for entry in unpaired[:3]),
             hint="take flats in pairs of one exposure time, below saturation",
         )
     of_amplifier = {
@@ -343,7 +343,9 @@ def _curve(pairs: Sequence[_Pair], residuals: np.typing.NDArray[np.float64] | No
     columns = {"AMPLIFIER": Column(np.array(names, "S16"), "", "amplifier")}
     for (label, unit, text), values in zip(labels, numbers, strict=True):
         columns[label] = Column(np.array(values, np.float64), unit, text)
-    return Table(columns, name="TRANSFER")
+    linear = residuals is not None and np.isfinite(residuals).any()
+    plots = (("SIGNAL", "VARIANCE"), ("EXPTIME", "LEVEL"), *((("LEVEL", "RESIDUAL"),) if linear else ()))
+    return Table(columns, name="TRANSFER", plots=plots)
 
 
 RECIPE = Recipe(
