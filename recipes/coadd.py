@@ -51,7 +51,8 @@ def coadd(
     clip_sigma : float, optional
         CLIPPED: how many sigma of its noise a value may be away from the median.
     clip_fraction : float, optional
-        CLIPPED: and what fraction of the median besides, for the cores of stars, which change with the seeing.
+        CLIPPED: and what fraction of the median besides, where it differs from pixel to pixel: the images of stars
+        change with the seeing.
 
     Returns
     -------
@@ -70,8 +71,9 @@ def coadd(
     :math:`\sum w_i d_i / \sum w_i` over the frames in which its mask is 0, its variance
     :math:`\sum w_i^2 V_i / (\sum w_i)^2`: the noise that empty sky shows from pixel to pixel. Resampling has correlated
     the pixels: the noise in large apertures is larger by the root of one over the attribute ``noise_correlation``.
-    Clipping: Gruen, Seitz & Bernstein 2014, PASP 126, 158. Where no frame has a good pixel the masked ones' mean
-    stands, with their bits.
+    Clipping: Gruen, Seitz & Bernstein 2014, PASP 126, 158, and in the images of stars as much again as the median
+    differs within two pixels (as Fruchter & Hook 2002, PASP 114, 144, section 5, do with its derivative). Where no
+    frame has a good pixel the masked ones' mean stands, with their bits.
     """
     grid = _common_grid(regridded_frames)
     candidates, left_out = _that_fit(regridded_frames, grid)

@@ -21,6 +21,7 @@ MAP = 8  # cells of the coverage map in each direction
 LIMIT = 5.0  # sigma of a star at the limiting magnitude
 _LEAST_GOOD = 0.02
 _ENOUGH = 40_000  # pixels of a section: its noise is known to 0.5 %
+_LARGE = 4096  # pixels
 _REACH = 15
 _PHASES = (-0.375, -0.125, 0.125, 0.375)
 
@@ -38,11 +39,17 @@ class CoaddQuality:
     sky_noise: float
     noise_ratio: float
     depth: float | None
+    whole: PointSpread | None = None
 
     @property
     def fwhm(self) -> float | None:
         """Median of the sections [pixel]."""
-        return float(np.median([psf.fwhm for psf in self.stars.values()])) if self.stars else None
+        return float(np.median([psf.fwhm for psf in self.all_stars])) if self.all_stars else None
+
+    @property
+    def all_stars(self) -> list[PointSpread]:
+        """Return those of the sections, or of the whole where no section has enough."""
+        return list(self.stars.values()) or ([self.whole] if self.whole else [])
 
 
 def measure_coadd(coadded: Coadded, correlation: float, mesh: int) -> CoaddQuality:
@@ -77,12 +84,24 @@ def measure_coadd(coadded: Coadded, correlation: float, mesh: int) -> CoaddQuali
         variances.append(float(np.median(noise)) ** 2)
     if not levels:
         return CoaddQuality({}, float("nan"), float("nan"), float("nan"), None)
+    whole = None if stars else _stars_of_the_middle(coadded, mesh)
     depth = None
-    if stars:
-        typical = sorted(stars.values(), key=lambda psf: psf.fwhm)[len(stars) // 2]
+    if stars or whole:
+        typical = whole or sorted(stars.values(), key=lambda psf: psf.fwhm)[len(stars) // 2]
         depth = LIMIT * math.sqrt(noise_area(typical) * float(np.median(variances)) / correlation)
     level, noise, ratio = (float(np.median(values)) for values in (levels, noises, pulls))
-    return CoaddQuality(stars, level, noise, ratio, depth)
+    return CoaddQuality(stars, level, noise, ratio, depth, whole)
+
+
+def _stars_of_the_middle(coadded: Coadded, mesh: int) -> PointSpread | None:
+    """Return the stars of the whole, or of its middle where it is large, for want of enough in any section."""
+    window = tuple(slice(max(0, (side - _LARGE) // 2), (side + _LARGE) // 2) for side in coadded.data.shape)
+    bad = coadded.mask[window] != 0
+    if bad.all():
+        return None
+    sky = measure_sky(coadded.data[window], bad, mesh)
+    signal = np.where(bad, np.float32(0), coadded.data[window] - sky.level_map)
+    return measure_psf(signal, sky.noise_map, bad)
 
 
 def noise_area(psf: PointSpread) -> float:
@@ -119,12 +138,12 @@ def measured_values(
             Measured("noise_ratio", quality.noise_ratio),
         ]
     if quality.fwhm is not None:
-        widths = [psf.fwhm for psf in quality.stars.values()]
+        widths = [psf.fwhm for psf in quality.all_stars]
         measured += [
             Measured("psf_fwhm", quality.fwhm, unit="pixel"),
             Measured("seeing", quality.fwhm * pixel_scale, unit="arcsec"),
             Measured("psf_variation", max(widths) / min(widths) - 1),
-            Measured("psf_stars", sum(psf.stars for psf in quality.stars.values())),
+            Measured("psf_stars", sum(psf.stars for psf in quality.all_stars)),
             *(Measured(f"psf_fwhm_{row}_{column}", psf.fwhm, unit="pixel", limited=False)
               for (row, column), psf in quality.stars.items()),
         ]  # fmt: skip

@@ -161,13 +161,16 @@ def _combine_strip(
     members: Sequence[Member], combine: Combine, sigma: float, fraction: float, made: Coadded, start: int, end: int
 ) -> NDArray[np.int64]:
     """Fill rows `start` to `end` of what is made; return how many pixels of each member were rejected."""
-    from recipes.ccd.kernels.coadding import add, clip, empty_sums, finish, median, stack
+    from recipes.ccd.kernels.coadding import REACH, add, clip, empty_sums, finish, median, middles, rows_of, stack
 
-    rows, columns = end - start, made.data.shape[1]
-    sums = empty_sums(rows, columns)
-    here = [(number, *found) for number, member in enumerate(members) if (found := _rows_in(member, made, start, end))]
+    columns = made.data.shape[1]
+    # What is clipped depends on the rows next to it.
+    low, high = (max(start - REACH, 0), min(end + REACH, len(made.data))) if combine == "CLIPPED" else (start, end)
+    sums = empty_sums(high - low, columns)
+    here = [(number, *found) for number, member in enumerate(members) if (found := _rows_in(member, made, low, high))]
     rejected = np.zeros(len(members), np.int64)
-    values, variances, weights = np.zeros((3, 0 if combine == "WEIGHTED" else len(here), rows, columns), np.float32)
+    planes = 0 if combine == "WEIGHTED" else len(here)
+    values, variances, weights = np.zeros((3, planes, high - low, columns), np.float32)
     for place, (number, first, last, at_y) in enumerate(here):
         member = members[number]
         piece, at_x = _piece(member.frame, first, last, member.factor), member.x0 - made.x0
@@ -175,14 +178,16 @@ def _combine_strip(
             add(piece, member.mesh, first, sums, at_y, at_x)
         else:
             stack(piece, member.mesh, first, sums, values[place], variances[place], weights[place], at_y, at_x)
-    if combine == "CLIPPED":
-        of_here = np.zeros(len(here), np.int64)
-        clip(values, variances, weights, sigma, fraction, sums, of_here)
+    inner = rows_of(sums, start - low, end - low)
+    if combine == "CLIPPED" and here:
+        of_here, middle = np.zeros(len(here), np.int64), np.empty((high - low, columns), np.float32)
+        middles(values, weights, middle)
+        clip((values, variances, weights, middle), start - low, sigma, fraction, inner, of_here)
         rejected[[number for number, *_ in here]] = of_here
-    elif combine == "MEDIAN":
-        median(values, variances, weights, sums)
+    elif combine == "MEDIAN" and here:
+        median(values, variances, weights, inner)
     window = slice(start, end)
-    finish(sums, made.data[window], made.variance[window], made.mask[window], made.count[window])
+    finish(inner, made.data[window], made.variance[window], made.mask[window], made.count[window])
     return rejected
 
 

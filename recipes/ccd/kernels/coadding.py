@@ -14,6 +14,9 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Masks = NDArray[np.uint16]
 
+REACH = 2  # pixels around that tell how much the image of a star may differ with the seeing
+
+_STRUCTURE = 8.0  # sigma of the median: 25 values of noise differ by some four
 _BINS = 512
 _LEAST_PIXELS = 16
 _HIGH = 64
@@ -269,44 +272,75 @@ def stack(
 
 
 @compiled
-def clip(
-    values: Floats, variances: Floats, weights: Floats, sigma: float, fraction: float, sums: Sums,
-    rejected: NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Add what is left of a stack to the sums, after what is far from the median of the frames is taken out.
-
-    Far is more than `sigma` times the noise of the difference, plus `fraction` of the median: in the core of a star
-    frames differ by their seeing. Of two frames the brighter one is taken for the wrong one.
-    """
+def middles(values: Floats, weights: Floats, middle: Floats) -> None:
+    """Put the median of the frames into `middle`; of two frames the fainter, NaN of none."""
     number, rows, columns = values.shape
-    found, order = np.empty(number, np.int64), np.empty(number, np.float32)
+    order = np.empty(number, np.float32)
     for y in range(rows):
         for x in range(columns):
             count = 0
             for frame in range(number):
                 if weights[frame, y, x] > 0:
-                    found[count], order[count] = frame, values[frame, y, x]
+                    order[count] = values[frame, y, x]
                     count += 1
-            if not count:
-                continue
-            middle = _median(order, count) if count > 2 else _least(order, count)
-            inverse = 0.0
-            for index in range(count):
-                inverse += 1.0 / variances[found[index], y, x]
-            of_middle = 1.5707963 / inverse if count > 2 else 0.0
-            for index in range(count):
-                frame = found[index]
+            if count > 2:
+                middle[y, x] = _median(order, count)
+            else:
+                middle[y, x] = min(order[0], order[count - 1]) if count else np.nan
+
+
+@compiled
+def _range_around(middle: Floats, y: int, x: int) -> float:
+    """Return by how much the medians differ within two pixels: what a change of seeing may do."""
+    low, high = middle[y, x], middle[y, x]
+    for v in range(max(y - REACH, 0), min(y + REACH + 1, middle.shape[0])):
+        for u in range(max(x - REACH, 0), min(x + REACH + 1, middle.shape[1])):
+            if np.isfinite(middle[v, u]):
+                low, high = min(low, middle[v, u]), max(high, middle[v, u])
+    return float(high - low)
+
+
+@compiled
+def clip(
+    stacked: tuple[Floats, Floats, Floats, Floats], first: int, sigma: float, fraction: float, sums: Sums,
+    rejected: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Add what is left of a stack to the sums, after what is far from the median of the frames is taken out.
+
+    Far is more than `sigma` times the noise of the difference; where the median differs from its neighbours by more
+    than noise, in the image of a star, so much more as it does there, and `fraction` of the median. Of two frames the
+    brighter one is taken for the wrong one. The stack begins `first` rows before the sums.
+    """
+    values, variances, weights, middle = stacked
+    number, columns = values.shape[0], values.shape[2]
+    for row in range(sums.value.shape[0]):
+        y = row + first
+        for x in range(columns):
+            inverse, count = 0.0, 0
+            for frame in range(number):
+                if weights[frame, y, x] > 0:
+                    inverse += 1.0 / variances[frame, y, x]
+                    count += 1
+            # Of two frames the fainter one, which the other is held to, has its own noise.
+            of_middle = 1.5707963 / inverse if count > 2 else (count / inverse if count else 0.0)
+            for frame in range(number):
+                if not weights[frame, y, x] > 0:
+                    continue
                 value, variance = values[frame, y, x], variances[frame, y, x]
-                # Of two frames the fainter one, which the other is held to, has its own noise.
-                noise = np.sqrt(variance + (of_middle if count > 2 else 1.0 / inverse * count))
-                if abs(value - middle) > sigma * noise + fraction * abs(middle):
+                far = abs(value - middle[y, x])
+                limit = sigma * np.sqrt(variance + of_middle)
+                if far > limit:
+                    differs = _range_around(middle, y, x)
+                    if differs > _STRUCTURE * np.sqrt(of_middle):
+                        limit += differs + fraction * abs(middle[y, x])
+                if far > limit:
                     rejected[frame] += 1
                     continue
                 weight = float(weights[frame, y, x])
-                sums.value[y, x] += weight * value
-                sums.weight[y, x] += weight
-                sums.variance[y, x] += weight * weight * variance
-                sums.frames[y, x] += np.uint16(1)
+                sums.value[row, x] += weight * value
+                sums.weight[row, x] += weight
+                sums.variance[row, x] += weight * weight * variance
+                sums.frames[row, x] += np.uint16(1)
 
 
 @compiled
@@ -347,16 +381,18 @@ def _median(order: Floats, count: int) -> float:
     return (float(order[(count - 1) // 2]) + float(order[count // 2])) / 2
 
 
-@compiled
-def _least(order: Floats, count: int) -> float:
-    return float(min(order[0], order[count - 1]))
-
-
 def empty_sums(rows: int, columns: int) -> Sums:
     """Return sums of nothing."""
     value, weight, variance, masked_value, masked_weight, masked_variance = np.zeros((6, rows, columns))
     bits, frames = np.zeros((2, rows, columns), np.uint16)
     return Sums(value, weight, variance, masked_value, masked_weight, masked_variance, bits, frames)
+
+
+def rows_of(sums: Sums, start: int, end: int) -> Sums:
+    """Return some rows of the sums, as views."""
+    rows = slice(start, end)
+    return Sums(sums.value[rows], sums.weight[rows], sums.variance[rows], sums.masked_value[rows],
+                sums.masked_weight[rows], sums.masked_variance[rows], sums.bits[rows], sums.frames[rows])  # fmt: skip
 
 
 @warm_up
@@ -371,7 +407,9 @@ def _on_a_few_pixels() -> None:
     add(piece, mesh, 0, sums, 0, 0)
     planes = np.zeros((3, 2, 8, 8), np.float32)
     stack(piece, mesh, 0, sums, planes[0, 0], planes[1, 0], planes[2, 0], 0, 0)
-    clip(planes[0], planes[1], planes[2], 4.0, 0.3, sums, np.zeros(2, np.int64))
+    middle = np.zeros((8, 8), np.float32)
+    middles(planes[0], planes[2], middle)
+    clip((planes[0], planes[1], planes[2], middle), 0, 4.0, 0.3, sums, np.zeros(2, np.int64))
     median(planes[0], planes[1], planes[2], sums)
     window = slice(0, 8), slice(0, 8)
     made = [np.zeros((9, 9), kind)[window] for kind in (np.float32, np.float32, np.uint16, np.uint16)]
