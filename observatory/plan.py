@@ -111,7 +111,7 @@ class Plan:
 
 # What the command line observes by default: two filters for colours, and a field of standard stars.
 NIGHT = Plan(filters=("r", "g"), biases=5, transfer_times=(1.0, 2.0, 4.0, 16.0), dome_flats=5, twilight_flats=5,
-             science=4, standards=1)  # fmt: skip
+             standards=1)  # fmt: skip
 
 
 @dataclass(frozen=True)
