@@ -128,8 +128,11 @@ def gain(
     ]
     if not curves:
         raise UsageError(
-            f"no two of the {len(raw_flat)} flats from {raw_flat[0].name} on make a pair"
-            + "".join(f"; {entry.name}: {entry.reason}" for entry in unpaired[:3]),
+            f"no two of the {len(raw_flat)} flats make a pair: "
+            + (
+                "; ".join(f"{entry.name} {entry.reason}" for entry in unpaired[:3])
+                or f"{raw_flat[0].name} and others have no good pixels in common"
+            ),
             hint="take flats in pairs of one exposure time, below saturation",
         )
     of_amplifier = {

@@ -8,6 +8,7 @@ import numpy as np
 
 from recipes.ccd.debias import check_serves
 from recipes.ccd.pixel_maps import count_measured, outliers
+from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.masks import HOT, NO_DATA, SATURATED
 from recipes.products import Outcome, Product, attributes_of
@@ -49,7 +50,7 @@ def hot_pixels(
     Raises
     ------
     UsageError
-        Bias and dark are not of one chip and shape.
+        Bias and dark are not of one chip and shape, or one has no pixel with a value.
     """
     frames = [bias_frame]
     if dark_frame is not None:
@@ -61,6 +62,8 @@ def hot_pixels(
         report(0.1 + 0.4 * number, f"looking at {frame.name}")
         data, bits = frame.data, frame.mask
         good = (bits & np.uint16(NO_DATA)) == 0
+        if not good.any():
+            raise UsageError(f"{frame.name} has no pixel with a value", hint="make it again from other exposures")
         found, sigma = outliers(data, good, rejection_threshold, maximum_iterations, BOX)
         found |= good & ((bits & np.uint16(SATURATED)) != 0)
         mask[found] |= np.uint16(HOT)

@@ -145,6 +145,9 @@ def reduce(  # noqa: PLR0917  # its inputs are given by role
     noise, notes = find_noise(chip, lambda: sampled_levels(chip), bias_frame, gain_linearity, read_noise)
     given = Calibrations(bias_frame, usable, master_flat, illumination_correction, pixel_maps)
     made = calibrate(chip, given, noise, saturation)
+    if (made.mask != 0).all():
+        raise UsageError(f"{raw_science.name}: every pixel is masked",
+                         hint="look at its calibrations and at the saturation level")  # fmt: skip
     made.notes += notes
     if overscan_correction and not chip.has_overscan:
         made.without.append("overscan")

@@ -197,7 +197,8 @@ def check_alike(frames: Sequence[Frame], *, minimum: int, what: str, same_filter
     if len(frames) < minimum:
         raise UsageError(f"{what} needs at least {minimum} frames, got {len(frames)}")
     first = frames[0]
-    keys = ["instrument", "chip", "readout_mode", "data_section", "overscan_x", "prescan_x", "overscan_y", "prescan_y"]
+    keys = ["instrument", "chip", "readout_mode", "data_section", "overscan_x", "prescan_x", "overscan_y", "prescan_y",
+            "amplifiers"]  # fmt: skip
     for frame in frames[1:]:
         if frame.shape != first.shape:
             raise UsageError(

@@ -87,3 +87,12 @@ def test_frames_of_two_chips_are_refused():
     camera = Camera()
     with pytest.raises(UsageError, match="chip '2'"):
         read_noise([camera.biases(1)[0], camera.expose(name="other.fits", chip="2")])
+
+
+def test_frames_of_other_amplifiers_are_refused_by_name():
+
+    first, second = Camera().biases(2)
+    amplifiers = [Amplifier(name="a", data_section="[1:20,1:200]"), Amplifier(name="b", data_section="[21:240,1:200]")]
+    second.attributes = second.attributes.model_copy(update={"amplifiers": amplifiers})
+    with pytest.raises(UsageError, match=r"bias1\.fits has amplifiers"):
+        read_noise([first, second])

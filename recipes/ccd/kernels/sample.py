@@ -128,7 +128,7 @@ def _select(
     least, largest = values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST)
     low, high = least, largest
     if number > _FEWEST:
-        at = below / number * len(pilot)
+        at = min(below / number, 1.0) * len(pilot)
         margin = 1.5 * np.sqrt(len(pilot)) + 1
         if at - margin >= 0:
             low = pilot[int(at - margin)]
@@ -136,12 +136,15 @@ def _select(
             high = pilot[int(at + margin) + 1]
     while True:
         less, within = _count(values, good, centre, absolute, low, high)
-        if below < less:
+        if below < less and low > least:
             low = least
-        elif above >= less + within:
+        elif above >= less + within and high < largest:
             high = largest
         else:
             break
+    if within == 0:
+        return np.inf  # all distances are beyond what the type can tell
+    below, above = max(min(below, less + within - 1), less), max(min(above, less + within - 1), less)
     if low == high:
         return np.float64(low)
     found = np.empty(within + 1, values.dtype)
@@ -206,11 +209,12 @@ def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[
         See :func:`recipes.ccd.clipping.clipped_statistics`.
     """
     zero = values.dtype.type(0)
-    _, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
+    # Ranks count what is minus infinity too, of which there are so many.
+    under, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
     if number == 0:
         return np.nan, np.nan, np.nan, 0
     pilot = _pilot(values, good, zero, False)
-    median = _select(values, good, number, zero, False, (number - 1) // 2, number // 2, pilot)
+    median = _select(values, good, number, zero, False, under + (number - 1) // 2, under + number // 2, pilot)
     about = values.dtype.type(median)
     distances = _pilot(values, good, about, True)
     sigma = MAD_TO_SIGMA * _select(values, good, number, about, True, (number - 1) // 2, number // 2, distances)
@@ -239,11 +243,11 @@ def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[
 def median_of_sample(values: Any, good: Any) -> float:
     """Return the median of the good and finite values of a sample, NaN of none."""
     zero = values.dtype.type(0)
-    _, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
+    under, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
     if number == 0:
         return np.nan
     pilot = _pilot(values, good, zero, False)
-    return _select(values, good, number, zero, False, (number - 1) // 2, number // 2, pilot)
+    return _select(values, good, number, zero, False, under + (number - 1) // 2, under + number // 2, pilot)
 
 
 @compiled
