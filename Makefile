@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench bench-recipes peers docs requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers fuzz docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ format: set-up-development ## mend what the formatter and linter can mend
 
 peers: set-up-development ## compare the recipes with IRAF, ccdproc, SExtractor, SWarp, SCAMP, STILTS; prints the table
 	@rm -rf build/peers; AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/peers; $(RUN) tests/peers/report.py
+
+fuzz: set-up-development ## damaged and odd frames through every recipe; FUZZ= says how many
+	@$(RUN) -m tests.fuzz --cases $(or $(FUZZ),10000)
 
 bench-recipes: set-up-development ## time the recipes beside their peers; prints the ratios and which bar is missed
 	@for script in tests/bench/recipes/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
