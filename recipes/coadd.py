@@ -122,10 +122,12 @@ def _common_grid(frames: Sequence[Frame]) -> Grid:
     if not frames:
         raise UsageError("there is no frame to add up")
     for name in ("grid", "filter"):
-        values = {str(getattr(frame.attributes, name, None) or "") for frame in frames}
-        if len(values) > 1:
-            raise UsageError(f"the frames have more than one {name}: " + ", ".join(sorted(values)),
-                             hint=f"add up those of one {name}")  # fmt: skip
+        values = [str(getattr(frame.attributes, name, None) or "") for frame in frames]
+        for frame, value in zip(frames, values, strict=True):
+            if value != values[0]:
+                raise UsageError(f"the frames have more than one {name}: {frame.name} {value or 'says none'}, "
+                                 f"{frames[0].name} {values[0] or 'says none'}",
+                                 hint=f"add up those of one {name}")  # fmt: skip
     name = str(getattr(frames[0].attributes, "grid", None) or "")
     if not name:
         raise UsageError(f"{frames[0].name} does not say which grid it lies on", hint="run Science on it again")
@@ -277,7 +279,7 @@ def _described(members: Sequence[Member], coadded: Coadded, combine: Combine, *,
     lines = [f"{how} of {len(members)} frames, sky {'subtracted from each' if background else 'left in'}."]
     if len(members) == 1:
         lines = ["Only one frame: nothing was added up" + (", its sky was subtracted." if background else ".")]
-    total = sum(member.weight for member in members)
+    total = sum(member.weight for member in members) or 1.0
     for member, rejected in zip(members, coadded.rejected, strict=True):
         scaled = f", scaled by {member.factor:.5f}" if member.factor != 1.0 else ""
         outliers = f", {rejected} pixels rejected" if rejected else ""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from recipes import threads
 from recipes.ccd.grid import Grid
 from recipes.frame import FloatArray, Frame, MaskArray, strip_bounds
+from recipes.masks import NO_DATA
 from recipes.progress import report
 
 if TYPE_CHECKING:
@@ -209,7 +210,12 @@ def _piece(frame: Frame, first: int, last: int, factor: float) -> Piece:
     if factor != 1.0:
         data *= np.float32(factor)
         variance *= np.float32(factor * factor)
-    return Piece(data, variance, np.array(strip.mask, np.uint16, order="C"))
+    mask = np.array(strip.mask, np.uint16, order="C")
+    possible = (variance >= 0) & (variance < np.inf)
+    if not possible.all():
+        mask[~possible] |= np.uint16(NO_DATA)
+        variance[~possible] = 0.0
+    return Piece(data, variance, mask)
 
 
 def _edges(length: int, size: int) -> NDArray[np.int64]:

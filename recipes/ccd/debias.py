@@ -69,7 +69,12 @@ class DebiasedChip(RawChip):
         dark = self._dark.strip(y0, y1) if self._dark is not None else None
         unknown: NDArray[np.bool_] | None = None
         for strip in (bias, dark):
-            if strip is not None and (bad := (strip.mask & np.uint16(NO_DATA)) != 0).any():
+            if strip is None:
+                continue
+            bad = (strip.mask & np.uint16(NO_DATA)) != 0
+            if strip.variance is not None and not (strip.variance.min() >= 0 and strip.variance.max() < np.inf):
+                bad |= ~((strip.variance >= 0) & (strip.variance < np.inf))  # no variance at all
+            if bad.any():
                 unknown = bad if unknown is None else unknown | bad
         return (
             None if bias is None else bias.data,
