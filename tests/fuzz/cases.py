@@ -99,7 +99,8 @@ def _damage(
                     continue
         case.damages.append(f"{name} ({roles[place].role}{'s' if alike else f' {place}'})")
         all_of_it = len(places) == sum(role.primary for role in roles)
-        case.ruined |= roles[place].primary and all_of_it and _ruins(name, inputs[place]["kind"])
+        # What comes later may put something in its place again.
+        case.ruined = roles[place].primary and all_of_it and _ruins(name, inputs[place]["kind"])
     if random.random() < PER_ATTRIBUTE:
         name = str(random.choice(list(OF_ATTRIBUTES)))
         values = OF_ATTRIBUTES[name]
