@@ -107,6 +107,13 @@ LIMITS["ReducedScienceFrame"] = {
     "seeing": Limit(LEVEL),
     "masked_fraction": Limit(COUNT, maximum=0.2),
 }
+LIMITS["CoaddedRegriddedFrame"] = {
+    "noise_ratio": Limit(NOISE, 0.8, 1.5),
+    "masked_fraction": Limit(COUNT, maximum=0.2),
+    "psf_variation": Limit(FLATNESS),
+    "depth_magnitude": Limit(LEVEL),
+    "rejected_fraction": Limit(COUNT, maximum=0.05),
+}
 LIMITS["SourceList"] = {
     "source_count": Limit(COUNT, minimum=1.0),
     "flagged_fraction": Limit(COUNT),
