@@ -26,6 +26,7 @@ from recipes.ccd.sky_fields import (
     rounded_scale,
     settle_grid,
 )
+from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame
 from recipes.products import Outcome, Product, attributes_of
 from recipes.progress import report
@@ -123,6 +124,8 @@ def science(
     with :math:`10^{-0.4 (Z - k X - Z_{out})} / t`; without a zeropoint they are those of a second, made to agree with
     those of the alignment frame.
     """
+    if not reduced_science.has_data:
+        raise UsageError(f"{reduced_science.name} has no pixels, only a mask", hint="give a ReducedScienceFrame")
     wanted = Wanted(60 * maximum_pointing_error, maximum_rotation, maximum_scale_error, distortion_degree, sigma_clip)
     report(0.02, "finding stars and where they lie")
     found = find_coordinates(reduced_science, reference_catalogue, alignment_frame, wanted)

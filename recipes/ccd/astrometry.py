@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 LEAST_FOR_OFFSET = 3
 MOST_FOR_OFFSET = 80  # the brightest stars, where an offset is all there is to find
 CHANCE = -3.0  # log10 of the odds above which a match is taken for chance
+_FREE = 90.0  # degrees: where a frame may be turned so far, an offset alone says nothing
 _OFFSET_CELL = 0.005  # of the half diagonal: what half a degree of rotation leaves apart
 
 
@@ -93,7 +94,10 @@ def solve(
         fit = fit_plate(moved, stars, references, degree=degree, distance=1.5 * _cell(first), clip=clip)
         if fit is not None:
             return _described(first, fit, move.log_odds)
-    return _offset_alone(first, stars, references, limits[0]) if limits else Solution(first, None)
+    upright = [limit for limit in limits if limit.turns == (0.0,) and limit.rotation < _FREE]
+    if not upright:
+        return Solution(first, None)
+    return _offset_alone(first, stars, references, max(upright, key=lambda limit: limit.offset))
 
 
 def _search(first: Plate, stars: Stars, references: ReferenceStars, limits: Limits) -> Move | None:
@@ -107,7 +111,7 @@ def _search(first: Plate, stars: Stars, references: ReferenceStars, limits: Limi
 def _offset_alone(first: Plate, stars: Stars, references: ReferenceStars, limits: Limits) -> Solution:
     """Return the solution by an offset that a few references agree on, or the first coordinates."""
     bright = stars.where(np.arange(len(stars)) < MOST_FOR_OFFSET)
-    if len(bright) < LEAST_FOR_OFFSET or len(references) < LEAST_FOR_OFFSET or limits.turns != (0.0,):
+    if len(bright) < LEAST_FOR_OFFSET or len(references) < LEAST_FOR_OFFSET:
         return Solution(first, None)
     centre = _centre_on_plane(first)
     own, known = _offsets(first, bright, references, centre)

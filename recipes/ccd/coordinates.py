@@ -6,7 +6,7 @@ where neither finds it, its header's coordinates stay, and that is said.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from recipes.ccd.reference_stars import ReferenceStars, reference_stars, stars_a
 from recipes.ccd.star_matching import Limits, pairs_within
 from recipes.ccd.stars import Stars, find_stars
 from recipes.ccd.tangent_plane import project
+from recipes.ccd.wcs import LARGEST_PIXEL, SMALLEST_PIXEL
 from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.tables import Table
@@ -25,6 +26,7 @@ from recipes.tables import Table
 SAME_CAMERA_SCALE = 0.005  # by which two frames of one chip may differ in scale: focus and refraction
 POINTING_SCALE = 0.05  # by which a declared pixel scale may be wrong
 _QUADRANTS = (0.0, 90.0, 180.0, 270.0)
+_OFFSET, _ROTATION, _SCALE = 120.0, 2.0, 0.03  # arcsec, degree and fraction that headers of telescopes are wrong by
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,18 @@ class Wanted:
     @property
     def of_header(self) -> list[Limits]:
         """Of coordinates that a header states: as the user allows, then turned by quadrants and mirrored."""
-        near = Limits(self.pointing_error, self.rotation, self.scale_error)
-        return [near, Limits(self.pointing_error, self.rotation, self.scale_error, _QUADRANTS, mirrored=True)]
+        wide = Limits(self.pointing_error, self.rotation, self.scale_error)
+        usual = Limits(min(wide.offset, _OFFSET), min(wide.rotation, _ROTATION), min(wide.scale, _SCALE))
+        # A wide search needs more evidence: what lies near is looked for first.
+        nearby = [usual] if usual != wide else []
+        return [*nearby, wide, replace(wide, turns=_QUADRANTS, mirrored=True)]
 
     @property
     def of_pointing(self) -> list[Limits]:
         """Of a pointing and a pixel scale: turned and mirrored in any way."""
-        return [Limits(self.pointing_error, 180.0, max(POINTING_SCALE, self.scale_error), mirrored=True)]
+        wide = Limits(self.pointing_error, 180.0, max(POINTING_SCALE, self.scale_error), mirrored=True)
+        usual = Limits(min(wide.offset, _OFFSET), 180.0, POINTING_SCALE, mirrored=True)
+        return [usual, wide] if usual != wide else [wide]
 
     def of_same_chip(self, plate: Plate) -> list[Limits]:
         """Of another frame's coordinates: anywhere on it, upright or, beyond the meridian, upside down."""
@@ -147,9 +154,8 @@ def _first(
         aligned = solve(other.plate, stars, _of_frame(other), limits, degree=wanted.degree, clip=wanted.clip)
         if aligned.solved:
             return aligned.plate, wanted.of_header[:1]
-    attributes = frame.attributes
-    if catalogue is not None and None not in (attributes.ra, attributes.dec, attributes.pixel_scale):
-        pointed = plate_from_pointing(frame.shape, attributes.ra, attributes.dec, attributes.pixel_scale)  # type: ignore[arg-type]
+    pointed = _pointed(frame)
+    if catalogue is not None and pointed is not None:
         references = _of_catalogue(catalogue, frame, pointed, wanted)
         found = solve(pointed, stars, references, wanted.of_pointing, degree=wanted.degree, clip=wanted.clip)
         if found.solved:
@@ -159,6 +165,16 @@ def _first(
         hint="give an alignment_frame of the same chip and field that has one, or a reference_catalogue that covers it "
         "and a header with pointing and pixel scale",
     )
+
+
+def _pointed(frame: Frame) -> Plate | None:
+    """Return where pointing and pixel scale have a frame, north up; None where they are not known."""
+    ra, dec, scale = (frame.number(name) for name in ("ra", "dec", "pixel_scale"))
+    if ra is None or dec is None or scale is None or abs(dec) > 90:
+        return None
+    if not SMALLEST_PIXEL <= scale / 3600 <= LARGEST_PIXEL:
+        return None
+    return plate_from_pointing(frame.shape, ra % 360, dec, scale)
 
 
 def _of_catalogue(catalogue: Table | None, frame: Frame, plate: Plate, wanted: Wanted) -> ReferenceStars:

@@ -13,6 +13,7 @@ from recipes.ccd.plate import Plate
 from recipes.ccd.star_matching import pairs_within
 from recipes.ccd.stars import Stars
 from recipes.ccd.tangent_plane import project
+from recipes.errors import UsageError
 from recipes.frame import Frame
 from recipes.values import PhotometricParameters
 
@@ -21,6 +22,7 @@ Floats = NDArray[np.float64]
 LEAST_RATIOS = 3
 BRIGHT = 20.0  # signal to noise of stars whose fluxes are compared
 CLIP = 3.0
+LARGEST_MAGNITUDE = 100.0  # of a second's electron: no telescope has such a zeropoint
 MAD = 1.4826
 
 
@@ -58,7 +60,7 @@ def absolute_scale(frame: Frame, parameters: PhotometricParameters, zeropoint: f
     Raises
     ------
     UsageError
-        The zeropoint is of another chip or filter.
+        The zeropoint is of another chip or filter, or cannot be one.
     """
     check_serves(parameters, frame, filters=True)
     time = frame.number("exposure_time")
@@ -71,6 +73,9 @@ def absolute_scale(frame: Frame, parameters: PhotometricParameters, zeropoint: f
         without.append("airmass")
         notes.append("The airmass is not known: the extinction of an airmass of 1 was taken.")
     magnitude_of_one = parameters.zeropoint - parameters.extinction * (airmass or 0.0)
+    if not abs(magnitude_of_one) <= LARGEST_MAGNITUDE:
+        raise UsageError(f"{parameters.name} gives a zeropoint of {magnitude_of_one:g} mag above the atmosphere, which "
+                         "cannot be", hint="choose another one, or run Zeropoint again")  # fmt: skip
     factor = 10 ** (-0.4 * (magnitude_of_one - zeropoint)) * electrons / time
     error = 0.4 * math.log(10) * parameters.zeropoint_error
     notes.append(f"Values have magnitude {zeropoint:g} - 2.5 log10(value) {parameters.system} above the atmosphere, by "

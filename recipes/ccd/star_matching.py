@@ -21,6 +21,7 @@ CELL_OF_REACH = 0.004  # side of a cell in units of the frame's half diagonal: w
 LEAST_CELL = 3.0  # pixels
 _NEAR, _FAR = 4, 12  # cells from the peak between which the density of pairs is measured
 _MOST_MATRICES = 20_000
+_MOST_WORK = 5e8  # counts, a second of a processor: wide searches are made in larger cells, and with fewer stars
 MAGNITUDES_APART = 1.0  # pairs whose magnitudes differ otherwise than the usual pair's by more are chance
 
 
@@ -89,10 +90,15 @@ def search(stars: Floats, references: Floats, limits: Limits, reach: float, pixe
         return None
     cell = max(CELL_OF_REACH * reach, LEAST_CELL * pixel_scale)
     matrices = _matrices(limits, cell / reach)
+    while len(matrices) * (2 * limits.offset / cell) ** 2 > _MOST_WORK:
+        cell *= 1.25
+        matrices = _matrices(limits, cell / reach)
     # The circle that references come from is larger than the frame, by this much.
     wider = ((reach + limits.offset) / reach) ** 2
     for number in BRIGHTEST:
         some, others = stars[:number], near[: math.ceil(number * wider) + 20]
+        if best is not None and len(some) * len(others) * len(matrices) > _MOST_WORK:
+            break
         counts, offsets = best_offsets(some, others, matrices, limits.offset, cell)
         winner = int(np.argmax(counts))  # of equals the one that changes least
         expected = _expected(some @ matrices[winner].T, others, offsets[winner], limits.offset, cell)

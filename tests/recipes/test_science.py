@@ -456,6 +456,22 @@ def test_frames_of_one_value_come_through_or_are_refused(frames: list[Frame], ca
         assert science(frame, catalogue).products[0].content.confidence == "header"
 
 
+def test_a_mask_alone_is_refused(frames: list[Frame]) -> None:
+    with pytest.raises(UsageError, match="no pixels"):
+        science(Frame(None, mask=np.zeros((9, 9), np.uint16), wcs=frames[0].wcs))
+
+
+def test_wide_limits_do_not_lose_what_lies_near(frames: list[Frame], catalogue: Table) -> None:
+    wide = science(frames[0], catalogue, maximum_pointing_error=30.0, maximum_rotation=30.0, maximum_scale_error=0.1)
+    assert wide.products[0].content.confidence == "good"
+
+
+@pytest.mark.parametrize("zeropoint", [math.nan, 1e6, -1e6])
+def test_zeropoints_that_cannot_be_are_refused(frames: list[Frame], zeropoint: float) -> None:
+    with pytest.raises(UsageError, match="cannot be"):
+        science(frames[0], None, PhotometricParameters(zeropoint))
+
+
 def test_a_catalogue_without_positions_is_refused(frames: list[Frame]) -> None:
     with pytest.raises(UsageError, match="RA and DEC"):
         science(frames[0], Table({"NAME": Column(np.array(["a"]))}))
