@@ -41,7 +41,7 @@ SYSTEMS = {
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_flux_places_noise_and_weight_are_swarps(system, tmp_path):
-    # Turned by up to 3°: within each frame all phases occur, and what either kernel does with one (0.008 pixel) is gone.
+    # Turned by up to 3°: within each frame all phases occur, and what a kernel does with one (0.008 px) is gone.
     rng = np.random.default_rng(5)
     noises = 1 + 0.1 * np.arange(8)
     exposures = [
