@@ -30,9 +30,9 @@ def attributes_of_header(header: fits.Header) -> dict[str, Any]:
         "temperature": header["CCD-TEMP"],
         "saturation": header["SATURATE"],
         "pixel_scale": header["PIXSCALE"],
-        "data_section": header["DATASEC"],
-        "overscan_x": header["BIASSEC"],
-        "prescan_x": header["PRESEC"],
+        "data_section": header.get("DATASEC"),
+        "overscan_x": header.get("BIASSEC"),
+        "prescan_x": header.get("PRESEC"),
     }
 
 
