@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
@@ -148,6 +148,11 @@ class _Fit:
     error: float
     read_noise: float | None
     full_well: float | None
+    squared: float = 0.0
+
+    def variance(self, transfer: Transfer) -> float:
+        """Return the variance that the fitted line gives at a pair's signal [adu²]."""
+        return float(transfer.signal / self.gain + transfer.noise_factor * self.squared)
 
 
 def _read_noises(
@@ -237,7 +242,7 @@ def _fit(transfers: Sequence[Transfer], read_noise: float) -> _Fit:
     gains = np.array([transfer.gain(read_noise) for transfer in straight])
     of_count = value * np.sqrt(2 / sum(transfer.pixels for transfer in straight))
     of_scatter = float(np.nanstd(gains, ddof=1)) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return _Fit(value, float(max(of_count, of_scatter)), None, full_well)
+    return _Fit(value, float(max(of_count, of_scatter)), None, full_well, read_noise**2)
 
 
 def _slope(transfers: Sequence[Transfer], weights: np.typing.NDArray[np.float64], full_well: float | None) -> _Fit:
@@ -251,7 +256,8 @@ def _slope(transfers: Sequence[Transfer], weights: np.typing.NDArray[np.float64]
     reduced = max(1.0, float(residual @ residual) / max(1, len(values) - 2))
     value = 1 / slope if slope > 0 else np.nan
     error = value**2 * np.sqrt(covariance[0, 0] * reduced)
-    return _Fit(float(value), float(error), float(np.sqrt(squared)) if squared > 0 else None, full_well)
+    noise = float(np.sqrt(squared)) if squared > 0 else None
+    return _Fit(float(value), float(error), noise, full_well, float(squared))
 
 
 def _full_well(transfers: Sequence[Transfer]) -> float | None:
@@ -287,7 +293,9 @@ def _outcome(
     residuals = _linearity(ordered, min(wells) if wells else None)
     worst = float(np.nanmax(np.abs(residuals))) if residuals is not None else None
     several = {name: float(fit.gain) for name, fit in fits.items() if np.isfinite(fit.gain)} if len(fits) > 1 else {}
-    content = GainLinearity(value, error, min(wells) if wells else None, worst, several, _curve(ordered, residuals))
+    content = GainLinearity(
+        value, error, min(wells) if wells else None, worst, several, _curve(ordered, residuals, fits)
+    )
     measured = [
         Measured("gain", value, error, "electron/adu"),
         Measured("gain_relative_error", error / value),
@@ -327,10 +335,11 @@ def _linearity(pairs: Sequence[_Pair], full_well: float | None) -> np.typing.NDA
     return np.where(usable, levels / np.where(usable, rate * seconds, 1) - 1, np.nan)
 
 
-def _curve(pairs: Sequence[_Pair], residuals: np.typing.NDArray[np.float64] | None) -> Table:
-    """Return the transfer curve, one row a pair and amplifier."""
+def _curve(pairs: Sequence[_Pair], residuals: np.typing.NDArray[np.float64] | None, fits: Mapping[str, _Fit]) -> Table:
+    """Return the transfer curve, one row a pair and amplifier, with what is to be plotted."""
     rows = [
         (name, pair.seconds, transfer.level, transfer.signal, transfer.variance,
+         fits[name].variance(transfer), transfer.variance - fits[name].variance(transfer),
          np.nan if residuals is None else residuals[number])
         for number, pair in enumerate(pairs)
         for name, transfer in pair.transfers.items()
@@ -341,13 +350,20 @@ def _curve(pairs: Sequence[_Pair], residuals: np.typing.NDArray[np.float64] | No
         ("LEVEL", "adu", "mean level of the first flat"),
         ("SIGNAL", "adu", "summed signal of the pair"),
         ("VARIANCE", "adu2", "variance of the scaled difference"),
+        ("FIT", "adu2", "variance of the fitted line at that signal"),
+        ("EXCESS", "adu2", "VARIANCE less FIT"),
         ("RESIDUAL", "", "relative departure from linearity"),
     )
     columns = {"AMPLIFIER": Column(np.array(names, "S16"), "", "amplifier")}
     for (label, unit, text), values in zip(labels, numbers, strict=True):
         columns[label] = Column(np.array(values, np.float64), unit, text)
     linear = residuals is not None and np.isfinite(residuals).any()
-    plots = (("SIGNAL", "VARIANCE"), ("EXPTIME", "LEVEL"), *((("LEVEL", "RESIDUAL"),) if linear else ()))
+    plots = (
+        ("SIGNAL", "VARIANCE"),
+        ("SIGNAL", "EXCESS"),
+        ("EXPTIME", "LEVEL"),
+        *((("LEVEL", "RESIDUAL"),) if linear else ()),
+    )
     return Table(columns, name="TRANSFER", plots=plots)
 
 

@@ -49,6 +49,10 @@ def test_transfer_curve_gives_gain_read_noise_and_linearity(camera, master_bias)
     assert values(outcome)["read_noise"] == pytest.approx(6.0, rel=0.25)
     assert content.nonlinearity < 0.005
     assert len(content.transfer_curve) == 7
+    columns = {name: column.values for name, column in content.transfer_curve.columns.items()}
+    # the variance of n pixels is good to sqrt(2 / n), and there are 48,000
+    np.testing.assert_allclose(columns["FIT"], columns["VARIANCE"], rtol=5 * np.sqrt(2 / 48000))
+    np.testing.assert_allclose(columns["EXCESS"], columns["VARIANCE"] - columns["FIT"])
 
 
 def test_nonlinearity_is_seen(camera, master_bias):
