@@ -204,8 +204,8 @@ def _could_tell(plate: Plate, stars: Stars, references: ReferenceStars) -> bool:
 def _why_not(references: ReferenceStars, stars: Stars) -> str:
     if not len(references):
         return "The reference catalogue has no star of good position there."
-    return (f"No match of its {len(stars)} stars to the {len(references)} of the reference catalogue there is beyond "
-            "chance.")  # fmt: skip
+    return (f"No match of stars to the reference catalogue is beyond chance; found on the frame: {len(stars)}, known "
+            f"there and around: {len(references)}.")  # fmt: skip
 
 
 def _overlap(measured: MeasuredFrame, other: MeasuredFrame) -> tuple[float | None, int]:
