@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CASES = 200
+CASES = 160
 
 
 def test_a_sample_ends_in_errors_that_tell_or_products_that_tell():
