@@ -29,9 +29,9 @@ def main(arguments: list[str]) -> int:
             print(f"{recipe.name:14} {recipe.summary}")
         return 0
     if arguments == ["compile"]:
-        from recipes.ccd.kernels.compiled import load_all
+        from recipes.ccd.kernels.compiled import compile_all
 
-        print(f"compiled: {', '.join(load_all()) or 'nothing'}")
+        print(f"compiled: {', '.join(name.rsplit('.', 1)[-1] for name in compile_all()) or 'nothing'}")
         return 0
     if len(arguments) == 2 and arguments[0] == "describe":
         try:

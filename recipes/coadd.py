@@ -292,7 +292,7 @@ RECIPE = Recipe(
     name="Coadd",
     version="1",
     function=coadd,
-    inputs=(Input("regridded_frames", ("RegriddedFrame",), minimum=1, maximum=None, primary=True),),
+    inputs=(Input("regridded_frames", ("RegriddedFrame",), minimum=2, maximum=None, primary=True),),
     outputs=("CoaddedRegriddedFrame", "WeightFrame"),
     split_by=("instrument", "filter", "grid"),
     runs_on="node",

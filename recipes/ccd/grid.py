@@ -160,7 +160,7 @@ class Grid:
         x, y = self.pixels(*sky_positions(wcs, *_border(shape)))
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise UsageError(f"a frame lies more than {_FARTHEST:g}° from the centre of the grid {self.name}",
-                             hint="centre the grid on the frames")  # fmt: skip
+                             hint="leave grid_centres empty, or give a centre near the frame")  # fmt: skip
         x0, y0 = math.floor(x.min() + _SAME_PLACE), math.floor(y.min() + _SAME_PLACE)
         width = math.ceil(x.max() - _SAME_PLACE) - x0 + 1
         height = math.ceil(y.max() - _SAME_PLACE) - y0 + 1
