@@ -73,7 +73,11 @@ class Night:
         self._unit = unit or None
         self._progress = progress
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._steps = [_Step(place, recipe) for place, recipe in enumerate(steps(portal.recipes()))]
+        recipes = portal.recipes()
+        roles = {recipe["name"]: {entry["role"] for entry in primary_inputs(recipe)} for recipe in recipes}
+        for frames in sets:
+            frames.primary_roles = roles
+        self._steps = [_Step(place, recipe) for place, recipe in enumerate(steps(recipes))]
         self._open: list[_OpenRun] = []
 
     def reduce(self) -> NightReport:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from awclient.client import Json
@@ -28,6 +28,7 @@ class FrameSet:
     instrument: str
     nights: list[str]
     products: list[Json] = field(default_factory=list)
+    primary_roles: Mapping[str, Set[str]] = field(default_factory=dict)  # of each recipe, what it works on
 
     @property
     def title(self) -> str:
@@ -90,7 +91,7 @@ def inputs_for(recipe: Json, frames: FrameSet) -> list[dict[str, list[Json]]]:
     """
     entries = primary_inputs(recipe)
     if len(entries) == 1:
-        role, found = entries[0]["role"], _first_kind_with_enough(recipe, entries[0], frames.products)
+        role, found = entries[0]["role"], _first_kind_with_enough(recipe, entries[0], frames)
         # Where each product is a job of its own none is missed by another; then its calibrations are those of its
         # own temperature.
         alone = "product" in recipe["split_by"]
@@ -102,7 +103,7 @@ def inputs_for(recipe: Json, frames: FrameSet) -> list[dict[str, list[Json]]]:
         return [{role: _at_most(recipe, entries[0], products)} for products in sets]
     chosen: dict[str, list[Json]] = {}
     for entry in entries:
-        found = _at_most(recipe, entry, _first_kind_with_enough(recipe, entry, frames.products))
+        found = _at_most(recipe, entry, _first_kind_with_enough(recipe, entry, frames))
         if found:
             chosen[entry["role"]] = found
     return [chosen] if chosen else []
@@ -143,14 +144,14 @@ def missing_kinds(recipe: Json) -> str:
     return " or ".join(sorted({kind for entry in primary_inputs(recipe) for kind in entry["kinds"]}))
 
 
-def _first_kind_with_enough(recipe: Json, entry: Json, products: Sequence[Json]) -> list[Json]:
+def _first_kind_with_enough(recipe: Json, entry: Json, frames: FrameSet) -> list[Json]:
     by_part: dict[tuple[object, ...], dict[str, list[Json]]] = defaultdict(dict)
-    by_number = {product["id"]: product for product in products}
+    by_number = {product["id"]: product for product in frames.products}
     for kind in entry["kinds"]:
-        for product in of_kind(products, kind):
+        for product in of_kind(frames.products, kind):
             part: tuple[object, ...] = _part(recipe, product)
             if "product" in recipe["split_by"]:  # a frame before and after its astrometry are one exposure
-                part = (*part, _exposures(product, by_number))
+                part = (*part, _exposures(product, by_number, frames.primary_roles))
             by_part[part].setdefault(kind, []).append(product)
     chosen: list[Json] = []
     for kinds in by_part.values():
@@ -161,12 +162,13 @@ def _first_kind_with_enough(recipe: Json, entry: Json, products: Sequence[Json])
     return sorted(chosen, key=lambda product: int(product["id"]))
 
 
-def _exposures(product: Json, by_number: Mapping[int, Json]) -> frozenset[int]:
-    """Return the frames that a product goes back to; what has a validity is a calibration, and none of them."""
+def _exposures(product: Json, by_number: Mapping[int, Json], roles: Mapping[str, Set[str]]) -> frozenset[int]:
+    """Return the frames that a product goes back to by what its recipes worked on; of a calibration none."""
     if product["valid_from"]:
         return frozenset()
-    sources = {number for numbers in product["inputs"].values() for number in numbers}
-    found = [_exposures(by_number[number], by_number) for number in sources & by_number.keys()]
+    primary = roles.get(product["recipe"], product["inputs"].keys())
+    sources = {number for role, numbers in product["inputs"].items() if role in primary for number in numbers}
+    found = [_exposures(by_number[number], by_number, roles) for number in sources & by_number.keys()]
     return frozenset().union(*found) or frozenset({product["id"]})
 
 

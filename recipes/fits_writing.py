@@ -85,12 +85,26 @@ def attributes_to_store(product: Product) -> dict[str, Any]:
     return {name: value for name, value in stored.items() if value not in ("", [], {}) and not _is_not_finite(value)}
 
 
+_ON_A_GRID = ("RegriddedFrame", "CoaddedRegriddedFrame")
+
+
 def product_name(product: Product) -> str:
-    """Return the file name of a product without suffix: kind, instrument, chip, filter, date of observation."""
+    """Return the file name of a product without suffix: kind, instrument, chip, filter, date of observation.
+
+    A coadd begins when its first exposure does: its list and weight are told from that exposure's by what they are of.
+    """
     attributes = product.attributes
+    of = getattr(attributes, "belongs_to", None) or getattr(attributes, "source_kind", None)
     filter_name = attributes.filter if KINDS[product.kind].per_filter else None
     date = re.sub(r"\D", "", (attributes.date_obs or attributes.night or ""))[:14]
-    parts = (product.kind, attributes.instrument, attributes.chip, filter_name or "", date)
+    parts = (
+        product.kind,
+        attributes.instrument,
+        attributes.chip,
+        filter_name or "",
+        date,
+        of if of in _ON_A_GRID else "",
+    )
     safe = [re.sub(r"[^A-Za-z0-9.+-]+", "-", part).strip("-.")[:_LONGEST_PART] for part in parts]
     return "_".join(part for part in safe if part)
 

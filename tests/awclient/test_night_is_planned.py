@@ -99,10 +99,14 @@ def test_of_one_exposure_the_best_frame_is_taken_and_of_several_their_coadd_too(
         for number, of in ((4, 1), (5, 2))
     ]
     calibrated = a_product(6, "CalibratedScienceFrame", recipe="Science", inputs={"reduced_science": [4]})
+    aligned = {"reduced_science": [4], "alignment_frame": [5]}
+    calibrated["inputs"] = aligned
     coadd = a_product(7, "CoaddedRegriddedFrame", recipe="Coadd", inputs={"regridded_frames": [4, 5]})
     of_one = a_product(8, "CoaddedRegriddedFrame", recipe="Coadd", inputs={"regridded_frames": [4]})
     everything = [*raw, bias, *reduced, calibrated, coadd, of_one]
-    assert chosen(sources, *everything) == [{"frame": [5, 6, 7]}]
+    frames = FrameSet("cam", ["2024-05-12"], everything, {"Science": {"reduced_science"}})
+    found = [product["id"] for product in inputs_for(sources, frames)[0]["frame"]]
+    assert found == [5, 6, 7]
 
 
 def test_of_more_than_a_job_takes_the_one_of_most_frames_is_taken() -> None:

@@ -34,14 +34,18 @@ NIGHTS = [
         5.28,
         1.796,
         {"ReadNoise": 1, "BiasFrame": 1, "HotPixelMap": 1, "GainLinearity": 1, "TwilightFlatFrame": 1,
-         "ColdPixelMap": 1, "MasterFlatFrame": 1, "ReducedScienceFrame": 6, "WeightFrame": 6, "SourceList": 6},
+         "ColdPixelMap": 1, "MasterFlatFrame": 1, "NightSkyFlatFrame": 1, "ReducedScienceFrame": 6,
+         "CalibratedScienceFrame": 6, "RegriddedFrame": 6, "PhotometricParameters": 2, "CoaddedRegriddedFrame": 0,
+         "SourceList": 6, "AssociateList": 1},
     ),
     Night(
         "arcsat_xo1_z_2025",
         12.1,
         1.340,
         {"ReadNoise": 1, "BiasFrame": 1, "DarkFrame": 1, "HotPixelMap": 1, "GainLinearity": 1, "DomeFlatFrame": 1,
-         "ColdPixelMap": 1, "MasterFlatFrame": 1, "ReducedScienceFrame": 10, "WeightFrame": 10, "SourceList": 10},
+         "ColdPixelMap": 1, "MasterFlatFrame": 1, "NightSkyFlatFrame": 1, "FringeFrame": 1, "ReducedScienceFrame": 10,
+         "CalibratedScienceFrame": 10, "RegriddedFrame": 10, "PhotometricParameters": 0, "CoaddedRegriddedFrame": 1,
+         "SourceList": 11, "AssociateList": 1},
     ),
     # Its header calls the flats light frames: the user says what they are. Two set-points, so two biases.
     Night(
