@@ -104,7 +104,7 @@ def test_too_little_memory_is_reported_as_that(server, tmp_path):
     path = write_fits(tmp_path / "b.fits", camera.pixels().astype("u2"))
     inputs = [("raw_bias", "RawBias", path, camera.attributes())] * 2
     job = write_job(tmp_path, "ReadNoise", inputs)
-    with Asked(server[1], job, memory_mib=20) as asked:
+    with Asked(server[1], job, memory_mib=2) as asked:
         asked.answer()
         assert asked.answer()["exit"] == 1
     error = result_of(job)["error"]
