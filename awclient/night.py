@@ -8,7 +8,7 @@ runs that are still open, and makes only what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from awclient.client import Json, Portal
@@ -140,14 +140,12 @@ class Night:
     ) -> dict[str, list[int]]:
         """Return the primary inputs of those planned jobs that can run and have not."""
         wanted: dict[str, list[int]] = {}
-        # Fringes that are not significant, a zeropoint of two stars: no reason to make anything again.
-        flagged = {product["id"] for product in frames.products if product["quality_flags"]}
         for job in plan.jobs:
             if job.problem:
                 if tell:
                     self._cannot(recipe, frames, job.label, job.problem)
                 continue
-            there = [product for product in made_before if _is_made_by(product, recipe, plan, job, flagged)]
+            there = [product for product in made_before if _is_made_by(product, recipe, plan, job)]
             if {product["kind"] for product in there} >= set(recipe["outputs"]):
                 newest = max(product["run"] or 0 for product in there)
                 there = [product for product in there if (product["run"] or 0) == newest]
@@ -221,13 +219,13 @@ class Night:
             )
 
 
-def _is_made_by(product: Json, recipe: Json, plan: Plan, job: PlannedJob, flagged: Set[int]) -> bool:
+def _is_made_by(product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
     """Return whether a product is what this job would make: of the same directions, and with all it could have."""
     same = product["recipe_version"] == plan.version and product["parameters"] == plan.parameters
     # What it had to do without may be there now; what it was given and could not use is no reason to try again.
     lacked = set(product["made_without"]) - set(product["inputs"])
-    gained = {choice.role for choice in job.calibrations if choice.product is not None}
-    gained -= {choice.role for choice in job.calibrations if choice.product in flagged}
+    # Fringes that are not significant, a zeropoint of two stars: no reason to make anything again.
+    gained = {choice.role for choice in job.calibrations if choice.product is not None and not choice.quality_flags}
     if gained & lacked:
         return False
     roles = [entry["role"] for entry in primary_inputs(recipe)]

@@ -104,6 +104,7 @@ class PlannedCalibration(Message):
     kind: str
     product: int | None = None
     name: str = ""
+    quality_flags: int = 0
     reason: str
     rivals: list[str] = Field(default_factory=list)
 

@@ -99,6 +99,7 @@ def _take(piece: Piece, entry: Input, choice: Choice, kinds: Sequence[str]) -> N
             kind=product.kind if product else " or ".join(kinds),
             product=product.pk if product else None,
             name=product.name if product else "",
+            quality_flags=product.quality_flags if product else 0,
             reason=choice.reason,
             rivals=choice.rivals,
         )

@@ -37,7 +37,12 @@ def use_named(piece: Piece, entry: Input, products: Sequence[Product], wanted: W
         piece.inputs.setdefault(entry.role, []).append(product)
         piece.calibrations.append(
             PlannedCalibration(
-                role=entry.role, kind=product.kind, product=product.pk, name=product.name, reason="you named it"
+                role=entry.role,
+                kind=product.kind,
+                product=product.pk,
+                name=product.name,
+                quality_flags=product.quality_flags,
+                reason="you named it",
             )
         )
 
