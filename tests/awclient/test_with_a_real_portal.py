@@ -22,6 +22,7 @@ from awclient.main import run
 from awclient.session import complete_recipe
 from awportal.tokens import make_token
 from processing_units.frontend.models import ProcessingUnit, Run
+from recipes.catalogue import find_recipe
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_what_is_wrong_is_said_with_its_exit_code(awrecipe: Any, monkeypatch: py
 def test_recipes_are_listed_described_and_completed(awrecipe: Any) -> None:
     code, output, _ = awrecipe("list")
     assert code == 0
-    assert output.splitlines()[1].split()[:3] == ["ReadNoise", "1", "ReadNoise"]
+    assert output.splitlines()[1].split()[:3] == ["ReadNoise", find_recipe("ReadNoise").version, "ReadNoise"]
     assert [name for name, _ in complete_recipe("read")] == ["ReadNoise"]
     code, output, _ = awrecipe("help", "bias")
     assert (code, "--sigma-clip" in output) == (0, True)

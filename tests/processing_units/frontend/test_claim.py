@@ -20,6 +20,7 @@ from processing_units.contract import Claim, JobState
 from processing_units.frontend.cancel import cancel_run
 from processing_units.frontend.claim import claim
 from processing_units.frontend.models import Attempt, ClusterManagerRecord, Job, ProcessingUnit
+from recipes.catalogue import find_recipe
 from tests.processing_units.frontend.conftest import claimed, in_process, make_user, submitted, together
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +31,12 @@ def test_the_spec_has_all_that_a_node_needs(context: Context, unit: ProcessingUn
     before = timezone.now()
     spec = claimed(unit).spec
     job = run.jobs.get()
-    assert (spec.job, spec.attempt, spec.recipe, spec.recipe_version) == (job.pk, 1, "ReadNoise", "1")
+    assert (spec.job, spec.attempt, spec.recipe, spec.recipe_version) == (
+        job.pk,
+        1,
+        "ReadNoise",
+        find_recipe("ReadNoise").version,
+    )
     assert spec.parameters == run.parameters
     assert (spec.limits.memory_mib, spec.limits.wall_seconds) == (unit.memory_mib, unit.wall_seconds)
     product = Product.objects.order_by("pk").first()

@@ -11,10 +11,13 @@ from processing_units.contract import Plan, Submission
 from processing_units.frontend.models import Job, JobInput, Outbox, ProcessingUnit, Run
 from processing_units.frontend.refusals import NotAllowed, NotFound
 from processing_units.frontend.submit import plan, submit
+from recipes.catalogue import find_recipe
 from recipes.errors import UsageError
 from tests.processing_units.frontend.conftest import biases, make_product, make_user
 
 pytestmark = pytest.mark.django_db
+
+VERSION = find_recipe("ReadNoise").version
 
 
 def asked(recipe: str, ids: list[int], **more: object) -> Submission:
@@ -28,7 +31,13 @@ def test_it_writes_run_jobs_inputs_and_a_hint(user: User, context: Context, unit
     assert [(job.label, job.state, job.attempt) for job in jobs] == [("1", "queued", 0), ("2", "queued", 0)]
     inputs = JobInput.objects.filter(job=jobs[1]).order_by("ordinal").values_list("role", "product", "ordinal")
     assert list(inputs) == [("raw_bias", pk, place) for place, pk in enumerate(second)]
-    assert (run.user, run.recipe, run.recipe_version, run.unit, run.remark) == (user, "ReadNoise", "1", unit, "a try")
+    assert (run.user, run.recipe, run.recipe_version, run.unit, run.remark) == (
+        user,
+        "ReadNoise",
+        VERSION,
+        unit,
+        "a try",
+    )
     assert run.parameters == {"rejection_threshold": 5.0, "maximum_iterations": 5}
     assert run.unit_reason == "the only unit that takes it"
     assert Outbox.objects.get().hints == 2
