@@ -8,14 +8,14 @@ runs that are still open, and makes only what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from awclient.client import Json, Portal
 from awclient.errors import ClientError, Lost, NotAllowed
 from awclient.following import describe, fraction
 from awclient.night_frames import FrameSet, inputs_for, missing_kinds, nearest_calibrations
-from awclient.night_order import steps
+from awclient.night_order import feeds_back, steps
 from awclient.selection import primary_inputs
 from awclient.submitting import PendingSubmission
 from awclient.terminal import Progress
@@ -77,6 +77,8 @@ class Night:
         roles = {recipe["name"]: {entry["role"] for entry in primary_inputs(recipe)} for recipe in recipes}
         for frames in sets:
             frames.primary_roles = roles
+        self._feeding_back = {recipe["name"] for recipe in recipes if feeds_back(recipe, recipes)}
+        self._names: dict[int, str] = {}  # of all that was made, also of what was made anew since
         self._steps = [_Step(place, recipe) for place, recipe in enumerate(steps(recipes))]
         self._open: list[_OpenRun] = []
 
@@ -145,7 +147,7 @@ class Night:
                 if tell:
                     self._cannot(recipe, frames, job.label, job.problem)
                 continue
-            there = [product for product in made_before if _is_made_by(product, recipe, plan, job)]
+            there = [product for product in made_before if self._is_made_by(product, recipe, plan, job)]
             if {product["kind"] for product in there} >= set(recipe["outputs"]):
                 newest = max(product["run"] or 0 for product in there)
                 there = [product for product in there if (product["run"] or 0) == newest]
@@ -155,6 +157,27 @@ class Night:
             for role, numbers in job.inputs.items():
                 wanted[role] = sorted({*wanted.get(role, []), *numbers})
         return wanted
+
+    def _is_made_by(self, product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
+        """Return whether a product is what this job would make: of the same directions, and with all it could have."""
+        same = product["recipe_version"] == plan.version and product["parameters"] == plan.parameters
+        # What it had to do without may be there now; what it was given and could not use is no reason to try again.
+        lacked = set(product["made_without"]) - set(product["inputs"])
+        # Fringes that are not significant, a zeropoint of two stars: no reason to make anything again.
+        gained = {choice.role for choice in job.calibrations if choice.product is not None and not choice.quality_flags}
+        if product["code_digest"] or not same or gained & lacked:
+            return False
+        return all(
+            self._are_one(product["inputs"].get(entry["role"], []), job.inputs.get(entry["role"], []), recipe)
+            for entry in primary_inputs(recipe)
+        )
+
+    def _are_one(self, made_from: list[int], planned: list[int], recipe: Json) -> bool:
+        """Return whether the frames are the same; for what feeds back, also if they were made anew with its product."""
+        if sorted(made_from) == sorted(planned):
+            return True
+        names = [sorted(self._names.get(number, str(number)) for number in numbers) for numbers in (made_from, planned)]
+        return recipe["name"] in self._feeding_back and names[0] == names[1]
 
     def _submit(self, step: _Step, frames: FrameSet, submission: Submission) -> None:
         pending = PendingSubmission(self._portal, submission)
@@ -170,7 +193,12 @@ class Night:
 
     def _products_of(self, recipe: Json, frames: FrameSet) -> list[Json]:
         filters = {"recipe": recipe["name"], "instrument": frames.instrument, "night": ",".join(frames.nights)}
-        return list(self._portal.products(**filters))
+        return self._remember(self._portal.products(**filters))
+
+    def _remember(self, products: Iterable[Json]) -> list[Json]:
+        found = list(products)
+        self._names |= {product["id"]: f"{product['kind']} {product['name']}" for product in found}
+        return found
 
     def _cannot(self, recipe: Json, frames: FrameSet, what: str, reason: str) -> None:
         entry = {"recipe": recipe["name"], "set": frames.title, "what": what, "reason": reason}
@@ -194,7 +222,7 @@ class Night:
             time.sleep(max(0.0, _LOOK_EVERY - (time.monotonic() - begin)))
 
     def _collect(self, open_run: _OpenRun, status: RunStatus) -> None:
-        products = list(self._portal.products(run=status.id))
+        products = self._remember(self._portal.products(run=status.id))
         self.report.made += products
         open_run.frames.add(products)
         for job in status.jobs:
@@ -217,23 +245,6 @@ class Night:
                 "the night has not ended in the time given; its runs go on",
                 hint="the same command goes on from where it was",
             )
-
-
-def _is_made_by(product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
-    """Return whether a product is what this job would make: of the same directions, and with all it could have."""
-    same = product["recipe_version"] == plan.version and product["parameters"] == plan.parameters
-    # What it had to do without may be there now; what it was given and could not use is no reason to try again.
-    lacked = set(product["made_without"]) - set(product["inputs"])
-    # Fringes that are not significant, a zeropoint of two stars: no reason to make anything again.
-    gained = {choice.role for choice in job.calibrations if choice.product is not None and not choice.quality_flags}
-    if gained & lacked:
-        return False
-    roles = [entry["role"] for entry in primary_inputs(recipe)]
-    return (
-        same
-        and not product["code_digest"]
-        and all(sorted(product["inputs"].get(role, [])) == sorted(job.inputs.get(role, [])) for role in roles)
-    )
 
 
 def _told(problem: ClientError) -> str:

@@ -66,6 +66,11 @@ def _would_gain(maker: Json, ordered: Sequence[Json]) -> list[Json]:
     ]
 
 
+def feeds_back(recipe: Json, recipes: Sequence[Json]) -> bool:
+    """Whether a recipe makes, from another's products, what that other would like to have (fringes, a zeropoint)."""
+    return any(_would_gain(recipe, [other, recipe]) for other in recipes if other is not recipe)
+
+
 def _is_blocked(recipe: Json, waiting: Sequence[Json]) -> bool:
     """Return whether some input that it needs can come from nowhere but from recipes that have not run."""
     to_come = {kind for other in waiting if other is not recipe for kind in other["outputs"]}

@@ -96,7 +96,8 @@ class SmallPortal:
         before = len(self.products)
         for kind in BY_NAME[recipe]["outputs"]:
             self.add(kind, 1, recipe=recipe, recipe_version="1", run=run, inputs=job["inputs"], chip=first["chip"],
-                     filter=first["filter"])  # fmt: skip
+                     filter=first["filter"],
+                     valid_from=None if kind.endswith(("ScienceFrame", "WeightFrame")) else "2024-05-01")  # fmt: skip
         return list(range(before + 1, len(self.products) + 1))
 
 

@@ -24,10 +24,17 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 EXPECTED = {
     **dict.fromkeys(
         ["ReadNoise", "BiasFrame", "DarkFrame", "HotPixelMap", "GainLinearity", "DomeFlatFrame", "TwilightFlatFrame",
-         "ColdPixelMap", "MasterFlatFrame"],
+         "ColdPixelMap", "MasterFlatFrame", "NightSkyFlatFrame", "FringeFrame"],
         2,
     ),
-    **dict.fromkeys(["ReducedScienceFrame", "WeightFrame", "SourceList"], 10),
+    **dict.fromkeys(
+        ["ReducedScienceFrame", "AstrometricParameters", "CalibratedScienceFrame", "RegriddedFrame",
+         "PhotometricParameters", "PhotSrcCatalog"],
+        10,
+    ),
+    **dict.fromkeys(["CoaddedRegriddedFrame", "AssociateList", "ReferenceCatalogue"], 1),
+    "SourceList": 11,  # of the exposures and the coadd
+    "WeightFrame": 21,  # of the reduced and the regridded exposures and the coadd
 }  # fmt: skip
 
 
