@@ -126,9 +126,14 @@ def nearest_calibrations(recipe: Json, chosen: dict[str, list[Json]], frames: Fr
         for product in frames.products:
             if product["kind"] in entry["kinds"] and product["valid_from"]:
                 of_part[product["kind"], product["chip"], product["filter"], product["readout_mode"]].append(product)
-        if any(len(rivals) > 1 for rivals in of_part.values()):
+        if any(_are_of_several_temperatures(rivals) for rivals in of_part.values()):
             named[entry["role"]] = [_nearest(rivals, wanted)["id"] for rivals in of_part.values()]
     return named
+
+
+def _are_of_several_temperatures(rivals: Sequence[Json]) -> bool:
+    known = [t for product in rivals if (t := _temperature(product)) is not None]
+    return bool(known) and max(known) - min(known) > TEMPERATURE_STEP
 
 
 def _nearest(rivals: Sequence[Json], temperature: float) -> Json:
