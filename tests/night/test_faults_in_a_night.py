@@ -28,10 +28,10 @@ EXPECTED = {
         2,
     ),
     **dict.fromkeys(
-        ["ReducedScienceFrame", "AstrometricParameters", "CalibratedScienceFrame", "RegriddedFrame",
-         "PhotometricParameters", "PhotSrcCatalog"],
+        ["ReducedScienceFrame", "AstrometricParameters", "CalibratedScienceFrame", "RegriddedFrame"],
         10,
     ),
+    **dict.fromkeys(["PhotometricParameters", "PhotSrcCatalog"], 9),  # on one exposure no standard star can be used
     **dict.fromkeys(["CoaddedRegriddedFrame", "AssociateList", "ReferenceCatalogue"], 1),
     "SourceList": 11,  # of the exposures and the coadd
     "WeightFrame": 21,  # of the reduced and the regridded exposures and the coadd
