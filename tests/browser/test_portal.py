@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 def test_a_whole_night_in_few_clicks(portal: Page, live_server: Any) -> None:
     portal.goto(f"{live_server.url}/recipes/Bias/run/")
-    portal.get_by_text("All 6 that match the filters").click()
+    portal.get_by_text("All 6 RawBias that match the filters").click()
     portal.get_by_role("button", name="Check: what would it do?").click()
     expect(portal.get_by_text("2 jobs on local")).to_be_visible()
     portal.get_by_role("button", name="Submit 2 jobs").click()
@@ -28,7 +28,7 @@ def test_a_whole_night_in_few_clicks(portal: Page, live_server: Any) -> None:
 
 def test_the_run_page_lives(portal: Page, live_server: Any) -> None:
     portal.goto(f"{live_server.url}/recipes/Bias/run/")
-    portal.get_by_text("All 6 that match the filters").click()
+    portal.get_by_text("All 6 RawBias that match the filters").click()
     portal.get_by_role("button", name="Submit", exact=True).click()
     expect(portal.locator("h1")).to_contain_text("queued")
     run = Run.objects.get()
@@ -46,7 +46,7 @@ def test_filters_renew_the_choice_and_keep_what_is_ticked(portal: Page, live_ser
     portal.goto(f"{live_server.url}/recipes/Bias/run/")
     portal.get_by_label("bias_0_ccd1.fits").first.check()
     portal.get_by_label("chip").select_option("ccd2")
-    expect(portal.get_by_text("All 3 that match the filters")).to_be_visible()
+    expect(portal.get_by_text("All 3 RawBias that match the filters")).to_be_visible()
     expect(portal.get_by_label("bias_0_ccd1.fits").first).to_be_checked()
     expect(portal.get_by_label("bias_2_ccd1.fits")).to_have_count(0)
 
