@@ -32,7 +32,7 @@ def log_in(page: Page, installation: Installation) -> None:
 def bring(page: Page, installation: Installation, night: Path) -> None:
     page.goto(f"{installation.url}/archive/upload/")
     files = sorted(night.glob("*.fits"))
-    page.get_by_label("Files").set_input_files(files)
+    page.locator("#files").set_input_files(files)
     page.get_by_role("button", name="Bring them in").click()
     expect(page.locator("#outcomes")).to_contain_text(files[-1].name, timeout=120 * SECONDS)
     page.goto(f"{installation.url}/archive/upload/")
