@@ -14,8 +14,8 @@ from tests.night.installation import Installation
 
 pytestmark = [pytest.mark.processes, pytest.mark.browser, pytest.mark.timeout(900)]
 
-# In the order of a night, once through; of several kinds the first there is, unless one is named. Of the standards on so
-# small a chip not every exposure has enough, and a run with a failed job is no "done": Zeropoint is left out.
+# In the order of a night, once through; of several kinds the first there is, unless one is named. On so small a chip
+# not every exposure has standards enough, and a run with a failed job is no "done": Zeropoint is left out.
 RECIPES = ["ReadNoise", "Bias", "Dark", "Gain", "HotPixels", "DomeFlat", "ColdPixels", "TwilightFlat", "MasterFlat",
            "NightSkyFlat", "Reduce", "FringeFlat", "Science", "Coadd", "SourceList",
            "SourceList CoaddedRegriddedFrame", "AssociateList"]  # fmt: skip
