@@ -258,6 +258,66 @@ class Welcome(Message):
     heartbeat_seconds: float = HEARTBEAT_SECONDS
 
 
+class PlaceState(StrEnum):
+    """How it stands with one of the cluster managers that a backend is to keep up."""
+
+    WAITING = "waiting"  # to be brought up, or between two tries: the reason says why
+    QUEUED = "queued"  # in a queueing system, which has not started it yet
+    HELD = "held"  # in a queueing system, which will not start it by itself
+    UP = "up"
+    DRAINING = "draining"
+
+
+class PlaceReport(Message):
+    """A cluster manager as its backend sees it; ``reason`` says how the one before it ended, or what is in the way."""
+
+    number: int
+    state: PlaceState
+    handle: str = Field(default="", max_length=200)
+    node: str = Field(default="", max_length=120)
+    reason: str = Field(default="", max_length=1000)
+    seconds: float = Field(default=0.0, ge=0.0, description="how long it has been so")
+
+
+class BackendReport(Message):
+    """A backend says how its cluster managers stand (POST /unit/backend, with the unit's key)."""
+
+    protocol: int = PROTOCOL_VERSION
+    backend: str = Field(max_length=200, description="host and process")
+    kind: str = Field(max_length=20)
+    places: list[PlaceReport] = Field(default_factory=list, max_length=10_000)
+
+
+class BackendDirections(Message):
+    """The frontend's answer to a backend: what the process manager wants of it now."""
+
+    protocol: int = PROTOCOL_VERSION
+    unit: str
+    kind: str
+    cluster_managers: int = Field(ge=0)
+    slots: int = Field(ge=1, description="of the whole unit")
+    settings: dict[str, Any] = Field(default_factory=dict, description="of the kind of backend")
+    accepting: bool = True
+    open_jobs: int = Field(default=0, ge=0, description="jobs that wait or run on the unit")
+
+
+class KeyRequest(Message):
+    """A backend asks for a key for the cluster manager it brings up (POST /unit/keys, with the unit's key)."""
+
+    protocol: int = PROTOCOL_VERSION
+    place: int = Field(ge=1)
+    valid_seconds: int = Field(default=24 * 3600, ge=1, le=30 * 24 * 3600, description="to be presented in this time")
+    void: list[int] = Field(default_factory=list, description="keys of cluster managers that have ended")
+
+
+class NewKey(Message):
+    """A key that one cluster manager may join with; the first that presents it is the one."""
+
+    protocol: int = PROTOCOL_VERSION
+    number: int
+    key: str
+
+
 class JobBeat(Message):
     """What a heartbeat says of one job: where it is, and what its log has said since ``log_offset`` (bytes)."""
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
-import pkgutil
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from processing_units.backend import kinds
-from processing_units.backend.supervision import Backend, Directions, Kind
+from processing_units.backend.catalogue import all_kinds
+from processing_units.backend.frontend_link import FrontendLink
+from processing_units.backend.kind import Directions
+from processing_units.backend.supervision import Backend, Fixed
 
 EXIT_USAGE = 2
-
-
-def all_kinds() -> dict[str, type[Kind]]:
-    """Find the kinds of backend: every module of ``kinds/`` with its ``KIND``."""
-    found: dict[str, type[Kind]] = {}
-    for module in pkgutil.iter_modules(kinds.__path__):
-        kind: type[Kind] = importlib.import_module(f"{kinds.__name__}.{module.name}").KIND
-        found[kind.name] = kind
-    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     made = argparse.ArgumentParser(
         prog="awbackend",
-        description="Bring up the cluster managers of a processing unit, and keep the wanted number of them up.",
+        description="Bring up the cluster managers of a processing unit, and keep the wanted number of them up. How "
+        "many, and with how many slots, the unit's settings say (awrecipe units set); a change holds within seconds.",
         epilog="What follows -- goes to awworker, as in: awbackend local ... -- --slots 4 --cache-bytes 50G. The first "
         "Ctrl-C (or SIGTERM) drains the cluster managers and ends, the second stops them at once. Exit code: 2 usage.",
     )
@@ -40,8 +32,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--url", required=True, help="address of the unit's frontend")
     made.add_argument("--key-file", required=True, type=Path, metavar="FILE", help="file with the unit's key")
     made.add_argument("--kind", default="local", choices=sorted(all_kinds()), help="how they are brought up (local)")
-    made.add_argument("--cluster-managers", type=int, default=1, metavar="N", help="how many are wanted (1)")
-    made.add_argument("--slots", type=int, default=None, metavar="N", help="jobs at a time of each (one a core)")
+    made.add_argument(
+        "--cluster-managers", type=int, default=None, metavar="N", help="how many, whatever the unit's settings say"
+    )
+    made.add_argument(
+        "--slots", type=int, default=None, metavar="N", help="jobs at a time of each, whatever the unit's settings say"
+    )
     made.add_argument(
         "--state",
         type=Path,
@@ -64,11 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given_arguments, for_worker = given_arguments[:split], given_arguments[split + 1 :]
     given = parser().parse_args(given_arguments)
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     if not given.key_file.is_file():
         print(f"awbackend: the unit's key file {given.key_file} is not there", file=sys.stderr)
         return EXIT_USAGE
-    if given.slots is not None:
-        for_worker = ["--slots", str(given.slots), *for_worker]
     state = given.state.absolute()
     directions = Directions(
         number=0,
@@ -77,9 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         key_file=given.key_file.absolute(),
         log_file=state / "logs" / f"{given.unit}.log",
         state=state,
+        slots=1,
         arguments=tuple(for_worker),
     )
-    backend = Backend(all_kinds()[given.kind](), directions, max(0, given.cluster_managers), given.drain_seconds)
+    frontend = FrontendLink(given.url, given.key_file.absolute())
+    fixed = Fixed(given.cluster_managers, given.slots)
+    backend = Backend(all_kinds()[given.kind](), frontend, directions, fixed, given.drain_seconds)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: backend.ask_to_end())
     try:

@@ -1,8 +1,8 @@
 """What all kinds of backend share: keep the wanted number of cluster managers up, and take them down in order.
 
-A kind knows four things: how to bring a cluster manager up, how to see which have ended, how to ask one to drain, and
-how to end one. Its handles are plain text (a process, a job number of a queue) and are kept in a file, so that a
-backend which is restarted goes on with the cluster managers that are there.
+What is wanted, and the settings of the kind, come from the unit's frontend, so that a process manager changes them
+while all goes on; while the frontend is away the last directions hold. Handles of the cluster managers are kept in a
+file, so that a backend which is restarted goes on with those that are there.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import math
 import os
+import socket
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+
+from processing_units.backend.frontend_link import FrontendAwayError, FrontendLink
+from processing_units.backend.kind import BringUpError, Directions, Kind, SettingsError, Standing, settings_of
+from processing_units.contract import BackendDirections, BackendReport, KeyRequest, PlaceReport, PlaceState
 
 log = logging.getLogger(__name__)
 
@@ -25,51 +29,8 @@ SHORTEST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 STOP_SECONDS = 15.0
 SHORTEST_WAIT_SECONDS = 0.5  # two signals in one moment may arrive as one
+REPORT_SECONDS = 5.0
 LARGEST_LOG_BYTES = 10 * 1024 * 1024
-
-
-class BringUpError(Exception):
-    """A cluster manager could not be brought up; tried again later."""
-
-
-@dataclass(frozen=True)
-class Directions:
-    """All that a kind needs to know to bring one cluster manager up."""
-
-    number: int
-    unit: str
-    url: str
-    key_file: Path
-    log_file: Path
-    state: Path
-    arguments: tuple[str, ...] = ()
-
-
-class Kind(ABC):
-    """One way to bring cluster managers up; a kind is one file in ``kinds/``."""
-
-    name: ClassVar[str]
-    look_seconds: ClassVar[float] = 0.5
-
-    @abstractmethod
-    def bring_up(self, directions: Directions) -> str:
-        """Start a cluster manager and return its handle; raise `BringUpError` with a clear reason."""
-
-    @abstractmethod
-    def ended(self, handles: Iterable[str]) -> Mapping[str, str]:
-        """Return those of the handles whose cluster manager is no more, and how each ended."""
-
-    @abstractmethod
-    def drain(self, handle: str) -> None:
-        """Ask a cluster manager to finish its jobs, take no more, and leave."""
-
-    @abstractmethod
-    def stop(self, handle: str) -> None:
-        """Ask a cluster manager to leave at once; its jobs are run again elsewhere."""
-
-    @abstractmethod
-    def kill(self, handle: str) -> None:
-        """End a cluster manager that does not listen."""
 
 
 @dataclass
@@ -78,9 +39,19 @@ class Place:
 
     number: int
     handle: str = ""
-    since: float = 0.0
+    slots: int = 0
+    since: float = field(default_factory=time.monotonic)
     pause: float = field(default=SHORTEST_PAUSE_SECONDS)
     not_before: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What the command line says, which goes before what the frontend wants."""
+
+    cluster_managers: int | None = None
+    slots: int | None = None
 
 
 class Backend:
@@ -90,22 +61,33 @@ class Backend:
     ----------
     kind : Kind
         How they are brought up.
+    frontend : FrontendLink
+        Where reports go, and directions and keys come from.
     directions : Directions
-        The same for all, but for number and log file.
-    wanted : int
-        How many.
+        The same for all, but for number, key, log file and slots.
+    fixed : Fixed
+        What the frontend may not change.
     drain_seconds : float
         How long jobs may go on when the backend is asked to end.
     """
 
-    def __init__(self, kind: Kind, directions: Directions, wanted: int, drain_seconds: float) -> None:
+    def __init__(
+        self, kind: Kind, frontend: FrontendLink, directions: Directions, fixed: Fixed, drain_seconds: float
+    ) -> None:
         self._kind = kind
+        self._frontend = frontend
         self._directions = directions
+        self._fixed = fixed
         self._drain_seconds = drain_seconds
-        self._places = [Place(number) for number in range(1, wanted + 1)]
+        self._wanted: BackendDirections | None = None
+        self._places: list[Place] = []
         self._surplus: list[str] = []
+        self._void: list[int] = []
+        self._keys: dict[str, int] = {}
         self._file = directions.state / f"{directions.unit}.cluster-managers.json"
         self._asked_to_end = 0
+        self._report_at = 0.0
+        self._complained = ""
 
     def ask_to_end(self) -> None:
         """Drain and end; asked a second time, stop at once."""
@@ -113,7 +95,7 @@ class Backend:
 
     def run(self) -> None:
         """Keep the cluster managers up until asked to end."""
-        self._directions.state.mkdir(parents=True, exist_ok=True)
+        self._directions.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directions.log_file.parent.mkdir(parents=True, exist_ok=True)
         with (self._directions.state / f"{self._directions.unit}.lock").open("ab") as lock:
             try:
@@ -127,61 +109,203 @@ class Backend:
                 self._look()
                 time.sleep(self._kind.look_seconds)
             self._take_down()
+            self._report()
+
+    # ----------------------------------------------------------------------------------------- what the frontend wants
+
+    def _report(self) -> None:
+        """Say how the cluster managers stand; learn what is wanted."""
+        now = time.monotonic()
+        self._report_at = now + REPORT_SECONDS
+        standing = self._kind.standing([place.handle for place in self._places if place.handle])
+        places = [self._report_of(place, standing.get(place.handle, Standing()), now) for place in self._places]
+        places += [
+            PlaceReport(number=0, state=PlaceState.DRAINING, handle=handle[:200], reason="more than are wanted")
+            for handle in self._surplus
+        ]
+        message = BackendReport(
+            backend=f"{socket.gethostname()}:{os.getpid()}"[:200], kind=self._kind.name, places=places
+        )
+        try:
+            directions = self._frontend.report(message)
+        except BringUpError as error:
+            self._report_at = now + SHORTEST_PAUSE_SECONDS
+            self._complain(str(error))
+            return
+        self._complain("")
+        self._take(directions)
+
+    @staticmethod
+    def _report_of(place: Place, standing: Standing, now: float) -> PlaceReport:
+        return PlaceReport(
+            number=place.number,
+            state=standing.state if place.handle else PlaceState.WAITING,
+            handle=place.handle[:200],
+            node=standing.node[:120],
+            reason=(standing.reason if place.handle else place.reason)[:1000],
+            seconds=now - place.since,
+        )
+
+    def _take(self, directions: BackendDirections) -> None:
+        """Follow new directions; settings that are not understood are complained of, and the old ones hold."""
+        before = self._wanted
+        if before is None or before.settings != directions.settings:
+            try:
+                self._kind.configure(settings_of(type(self._kind), directions.settings))
+            except SettingsError as error:
+                self._complain(f"the unit's settings: {error}")
+                if before is None:
+                    return
+                directions = directions.model_copy(update={"settings": before.settings})
+        if directions.kind != self._kind.name:
+            self._complain(f"the unit is of kind {directions.kind} now: start awbackend anew")
+        self._wanted = directions
+        wanted = self._fixed.cluster_managers
+        self._make_places(self._kind.wanted(directions) if wanted is None else wanted)
+
+    def _make_places(self, wanted: int) -> None:
+        for place in self._places[wanted:]:
+            if place.handle:
+                log.info("cluster manager %d (%s) is not wanted any more: it drains", place.number, place.handle)
+                self._retire(place)
+        self._places = self._places[:wanted]
+        self._places += [Place(number) for number in range(len(self._places) + 1, wanted + 1)]
+        for place in self._places:
+            if place.handle and 0 < place.slots < self._share():
+                log.info("cluster manager %d has %d slots of %d: replaced", place.number, place.slots, self._share())
+                self._retire(place)
+
+    def _retire(self, place: Place) -> None:
+        self._kind.drain(place.handle)
+        self._surplus.append(place.handle)
+        place.handle, place.since, place.not_before = "", time.monotonic(), 0.0
+        self._note()
+
+    def _share(self) -> int:
+        """Return the slots of one cluster manager."""
+        if self._fixed.slots is not None:
+            return self._fixed.slots
+        slots = self._wanted.slots if self._wanted is not None else 1
+        return math.ceil(slots / max(1, len(self._places)))
+
+    def _complain(self, what: str) -> None:
+        """Say a thing once, and that it is over."""
+        if what and what != self._complained:
+            log.warning("%s", what)
+        elif not what and self._complained:
+            log.info("the frontend answers again")
+        self._complained = what
+
+    # ------------------------------------------------------------------------------------------------ up and kept up
 
     def _adopt(self) -> None:
         """Go on with the cluster managers of a backend that died."""
         try:
-            handles = [str(handle) for handle in json.loads(self._file.read_text())]
+            noted = [(str(handle), int(slots), int(key)) for handle, slots, key in json.loads(self._file.read_text())]
         except (OSError, ValueError, TypeError):
             return
-        gone = self._kind.ended(handles)
-        left = [handle for handle in handles if handle not in gone]
-        for place in self._places[: len(left)]:
-            place.handle, place.since = left.pop(0), time.monotonic()
-            log.info("cluster manager %d (%s) is still up", place.number, place.handle)
-        for handle in left:
-            log.info("one cluster manager too many (%s): it drains", handle)
-            self._kind.drain(handle)
-        self._surplus = left
+        gone = self._kind.ended([handle for handle, _, _ in noted])
+        for handle, slots, key in noted:
+            self._keys[handle] = key
+            if handle in gone:
+                self._forget(handle)
+            else:
+                self._places.append(Place(len(self._places) + 1, handle, slots))
+                log.info("cluster manager %d (%s) is still up", len(self._places), handle)
 
     def _look(self) -> None:
-        """Note what has ended, bring up what is wanted."""
+        """Note what has ended, ask what is wanted, bring it up."""
         gone = self._kind.ended([place.handle for place in self._places if place.handle])
         now = time.monotonic()
         for place in self._places:
             if place.handle in gone:
-                if now - place.since > SETTLED_SECONDS:
-                    place.pause = SHORTEST_PAUSE_SECONDS
-                place.not_before = now + place.pause
-                log.warning(
-                    "cluster manager %d (%s) %s; a new one in %.0f s, see %s",
-                    *(place.number, place.handle, gone[place.handle], place.pause, self._log_of(place.number)),
-                )
-                place.pause = min(LONGEST_PAUSE_SECONDS, place.pause * 2)
-                place.handle = ""
+                self._has_ended(place, gone[place.handle], now)
+        before = len(self._surplus)
+        for handle in self._kind.ended(self._surplus) if self._surplus else ():
+            self._surplus.remove(handle)
+            self._forget(handle)
+        if gone or before != len(self._surplus):
+            self._note()
+        if now >= self._report_at:
+            self._report()
+        for place in self._places if self._wanted is not None else []:
             if not place.handle and now >= place.not_before:
                 self._bring_up(place)
-        if gone:
-            self._note()
+
+    def _has_ended(self, place: Place, how: str, now: float) -> None:
+        if now - place.since > SETTLED_SECONDS:
+            place.pause = SHORTEST_PAUSE_SECONDS
+        log.warning(
+            "cluster manager %d (%s) %s; a new one in %.0f s, see %s",
+            *(place.number, place.handle, how, place.pause, self._log_of(place.number)),
+        )
+        self._forget(place.handle)
+        self._pause(place, f"the one before it {how}", now)
+        self._report_at = now
+
+    def _forget(self, handle: str) -> None:
+        """Have the key of a cluster manager that has ended made void with the next that is asked for."""
+        key = self._keys.pop(handle, 0)
+        if key:
+            self._void.append(key)
+
+    @staticmethod
+    def _pause(place: Place, reason: str, now: float) -> None:
+        place.handle, place.since, place.reason = "", now, reason
+        place.not_before = now + place.pause
+        place.pause = min(LONGEST_PAUSE_SECONDS, place.pause * 2)
 
     def _bring_up(self, place: Place) -> None:
-        values = asdict(self._directions) | {"number": place.number, "log_file": self._log_of(place.number)}
         try:
-            _rotate(values["log_file"])
-            place.handle = self._kind.bring_up(Directions(**values))
-        except (BringUpError, OSError) as error:
-            place.not_before = time.monotonic() + place.pause
-            log.error("cluster manager %d: %s; tried again in %.0f s", place.number, error, place.pause)
-            place.pause = min(LONGEST_PAUSE_SECONDS, place.pause * 2)
+            slots = self._share()
+            key, key_file = self._new_key(place.number)
+            directions = replace(
+                self._directions,
+                number=place.number,
+                slots=slots,
+                key_file=key_file,
+                log_file=self._log_of(place.number),
+            )
+            _rotate(directions.log_file)
+            place.handle = self._kind.bring_up(directions)
+        except FrontendAwayError as error:
+            place.not_before = time.monotonic() + SHORTEST_PAUSE_SECONDS
+            self._complain(str(error))
             return
-        place.since = time.monotonic()
+        except (BringUpError, OSError) as error:
+            log.error("cluster manager %d: %s; tried again in %.0f s", place.number, error, place.pause)
+            self._pause(place, str(error), time.monotonic())
+            return
+        place.since, place.slots, place.reason = time.monotonic(), slots, ""
+        self._keys[place.handle] = key
         log.info("cluster manager %d is brought up (%s)", place.number, place.handle)
         self._note()
+
+    def _new_key(self, number: int) -> tuple[int, Path]:
+        """Write a new key for a place where only we read it; return its number and the file."""
+        void = list(self._void)
+        request = KeyRequest(place=number, valid_seconds=self._kind.key_seconds, void=void)
+        new = self._frontend.new_key(request)
+        self._void = self._void[len(void) :]
+        path = self._directions.state / f"{self._directions.unit}-{number}.key"
+        draft = path.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+            stream.write(new.key + "\n")
+        draft.replace(path)
+        return new.number, path
+
+    # ----------------------------------------------------------------------------------------------------------- down
 
     def _take_down(self) -> None:
         """Drain all; what is still there after a while is stopped, then killed."""
         kind = self._kind
-        for ask, seconds in (kind.drain, self._drain_seconds), (kind.stop, STOP_SECONDS), (kind.kill, STOP_SECONDS):
+        asks: list[tuple[Callable[[str], None], float]] = [
+            (kind.drain, self._drain_seconds),
+            (kind.stop, STOP_SECONDS),
+            (kind.kill, STOP_SECONDS),
+        ]
+        for ask, seconds in asks:
             left = self._left()
             if not left:
                 break
@@ -189,6 +313,8 @@ class Backend:
             for handle in left:
                 ask(handle)
             self._wait_for_end(seconds, may_hurry=ask == kind.drain)
+        for place in self._places:
+            (self._directions.state / f"{self._directions.unit}-{place.number}.key").unlink(missing_ok=True)
         self._note()
 
     def _wait_for_end(self, seconds: float, *, may_hurry: bool) -> None:
@@ -203,14 +329,16 @@ class Backend:
         gone = self._kind.ended(handles)
         for place in self._places:
             if place.handle in gone:
-                place.handle = ""
+                place.handle, place.reason = "", "the backend has ended"
         self._surplus = [handle for handle in self._surplus if handle not in gone]
         return [handle for handle in handles if handle not in gone]
 
     def _note(self) -> None:
-        handles = [place.handle for place in self._places if place.handle] + self._surplus
+        held = [(place.handle, place.slots) for place in self._places if place.handle]
+        held += [(handle, 0) for handle in self._surplus]
+        noted = [(handle, slots, self._keys.get(handle, 0)) for handle, slots in held]
         partial = self._file.with_suffix(".part")
-        partial.write_text(json.dumps(handles))
+        partial.write_text(json.dumps(noted))
         partial.replace(self._file)
 
     def _log_of(self, number: int) -> Path:

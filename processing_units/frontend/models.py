@@ -26,6 +26,8 @@ class ProcessingUnit(models.Model):
     host = models.CharField(max_length=200, default="127.0.0.1")
     port = models.PositiveIntegerField()
     kind = models.CharField(max_length=20, default="local", help_text="how its backend brings cluster managers up")
+    kind_settings = models.JSONField(default=dict, blank=True, help_text="what that kind needs to know: hosts, queue")
+    cluster_managers_wanted = models.PositiveIntegerField(default=1, help_text="how many its backend keeps up")
     key_hash = models.CharField(max_length=64)
     accepting = models.BooleanField(default=True)
     slots = models.PositiveIntegerField(default=1)
@@ -40,6 +42,43 @@ class ProcessingUnit(models.Model):
 
     def __str__(self) -> str:
         return self.alias or self.name
+
+
+class JoinKey(models.Model):
+    """A key that cluster managers join a unit with, kept hashed.
+
+    One of a ``place`` was made for a backend and is good for one cluster manager: the first that presented it. One
+    without is for workers: good for any number until it is revoked.
+    """
+
+    unit = models.ForeignKey(ProcessingUnit, on_delete=models.CASCADE, related_name="join_keys")
+    key_hash = models.CharField(max_length=64, unique=True)
+    place = models.PositiveIntegerField(null=True, blank=True)
+    cluster_manager = models.CharField(max_length=80, blank=True, help_text="the one that it is good for")
+    note = models.CharField(max_length=200, blank=True)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    made_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="when it can no longer be presented first")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["unit", "place"], name="join_key_place")]
+
+    def __str__(self) -> str:
+        return f"key of {self.unit} for {self.note or f'place {self.place}'}"
+
+
+class BackendState(models.Model):
+    """What a unit's backend said last of its cluster managers (``contract.PlaceReport``)."""
+
+    unit = models.OneToOneField(ProcessingUnit, on_delete=models.CASCADE, related_name="backend_state")
+    backend = models.CharField(max_length=200)
+    kind = models.CharField(max_length=20)
+    places = models.JSONField(default=list)
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"backend of {self.unit}"
 
 
 class ClusterManagerRecord(models.Model):

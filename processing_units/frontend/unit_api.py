@@ -1,6 +1,9 @@
-"""The HTTP interface of a unit's frontend for its cluster managers: plain views that check, call one function, return.
+"""The HTTP interface of a unit's frontend for its cluster managers and its backend.
 
-``Authorization: Bearer`` carries the unit's key, or for commit and fail the token of the attempt. Errors are JSON,
+Plain views that check, call one function, return.
+
+``Authorization: Bearer`` carries the unit's key or a key to join it with, for backends the unit's key alone, for commit
+and fail the token of the attempt. Errors are JSON,
 ``{"error": what, "hint": how}``: 400 not understood, 401 wrong key or token, 409 too late, 413 too large, 422 cannot be
 committed as it is, 426 another protocol, 503 ask again.
 """
@@ -20,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from archive.products import storable
 from processing_units import contract
-from processing_units.frontend import cluster_managers, staging
+from processing_units.frontend import backends, cluster_managers, join_keys, staging
 from processing_units.frontend.attempts import find_attempt, hash_of
 from processing_units.frontend.claim import claim
 from processing_units.frontend.commit import commit
@@ -77,14 +80,14 @@ def _endpoint(view: View) -> View:
 def up(request: HttpRequest) -> HttpResponse:
     """``POST /unit/up``: ClusterManagerUp → Welcome."""
     message = _read(request, contract.ClusterManagerUp)
-    return _json(cluster_managers.up(_unit_of(request), message))
+    return _json(cluster_managers.up(_unit_joined(request, message.cluster_manager), message))
 
 
 @_endpoint
 def down(request: HttpRequest) -> HttpResponse:
     """``POST /unit/down``: ClusterManagerDown → 200."""
     message = _read(request, contract.ClusterManagerDown)
-    cluster_managers.down(_unit_of(request), message)
+    cluster_managers.down(_unit_joined(request, message.cluster_manager), message)
     return JsonResponse({})
 
 
@@ -92,7 +95,7 @@ def down(request: HttpRequest) -> HttpResponse:
 def claim_job(request: HttpRequest) -> HttpResponse:
     """``POST /unit/claim``: Claim → JobSpec, or 204."""
     message = _read(request, contract.Claim)
-    spec = claim(_unit_of(request), message)
+    spec = claim(_unit_joined(request, message.cluster_manager), message)
     return HttpResponse(status=204) if spec is None else _json(spec)
 
 
@@ -100,7 +103,7 @@ def claim_job(request: HttpRequest) -> HttpResponse:
 def beat(request: HttpRequest) -> HttpResponse:
     """``POST /unit/heartbeat``: Heartbeat → HeartbeatReply."""
     message = _read(request, contract.Heartbeat)
-    return _json(heartbeat(_unit_of(request), message))
+    return _json(heartbeat(_unit_joined(request, message.cluster_manager), message))
 
 
 @_endpoint
@@ -116,6 +119,20 @@ def fail_attempt(request: HttpRequest) -> HttpResponse:
     message = _read(request, contract.Failure)
     fail(_attempt_of(request, message.job, message.attempt), message)
     return JsonResponse({})
+
+
+@_endpoint
+def backend(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/backend``: BackendReport → BackendDirections."""
+    message = _read(request, contract.BackendReport)
+    return _json(backends.report(_unit_of(request), message))
+
+
+@_endpoint
+def keys(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/keys``: KeyRequest → NewKey."""
+    message = _read(request, contract.KeyRequest)
+    return _json(join_keys.make_for_place(_unit_of(request), message))
 
 
 def _read(request: HttpRequest, model: type[_Message]) -> _Message:
@@ -171,6 +188,14 @@ def _unit_of(request: HttpRequest) -> ProcessingUnit:
     unit = ProcessingUnit.objects.filter(key_hash=hash_of(_bearer(request))).first()
     if unit is None or request.META.get(UNIT_SERVED, unit.name) != unit.name:
         raise _Refused(401, "this is not the unit's key", "`manage.py unit key UNIT` writes a new one")
+    return unit
+
+
+def _unit_joined(request: HttpRequest, cluster_manager: str) -> ProcessingUnit:
+    """Return the unit that a cluster manager may join with the key it presents."""
+    unit = join_keys.unit_joined(_bearer(request), cluster_manager)
+    if unit is None or request.META.get(UNIT_SERVED, unit.name) != unit.name:
+        return _unit_of(request)
     return unit
 
 

@@ -1,4 +1,4 @@
-"""The addresses of a unit's frontend: nothing but what cluster managers need."""
+"""The addresses of a unit's frontend: nothing but what cluster managers and backends need."""
 
 from django.urls import path
 
@@ -11,4 +11,6 @@ urlpatterns = [
     path("unit/heartbeat", unit_api.beat),
     path("unit/commit", unit_api.commit_attempt),
     path("unit/fail", unit_api.fail_attempt),
+    path("unit/backend", unit_api.backend),
+    path("unit/keys", unit_api.keys),
 ]

@@ -11,22 +11,36 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import psutil
+from pydantic import Field
 
-from processing_units.backend.supervision import BringUpError, Directions, Kind
+from processing_units.backend.kind import BringUpError, Directions, Kind, KindSettings
+
+
+class LocalSettings(KindSettings):
+    """How cluster managers run on this machine."""
+
+    niceness: int = Field(default=0, ge=0, le=19, description="of cluster managers and their jobs: 19 yields to all")
 
 
 class Local(Kind):
     """Brings cluster managers up beside itself. A handle is ``pid:time of its start``."""
 
     name: ClassVar[str] = "local"
+    Settings: ClassVar[type[KindSettings]] = LocalSettings
 
     def __init__(self) -> None:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._settings = LocalSettings()
+
+    def configure(self, settings: LocalSettings) -> None:
+        """Take settings; they hold for cluster managers brought up from now on."""
+        self._settings = settings
 
     def bring_up(self, directions: Directions) -> str:
         """Start ``awworker`` in a session of its own, so that it outlives us and no Ctrl-C of ours reaches it."""
-        command = [sys.executable, "-m", "processing_units.cluster_manager", directions.url]
-        command += ["--key-file", str(directions.key_file)]
+        command = ["nice", "-n", str(self._settings.niceness)] if self._settings.niceness else []
+        command += [sys.executable, "-m", "processing_units.cluster_manager", directions.url]
+        command += ["--key-file", str(directions.key_file), "--slots", str(directions.slots)]
         command += ["--cache", str(directions.state / "cache"), "--scratch", str(directions.state / "scratch")]
         try:
             with directions.log_file.open("ab") as stream:

@@ -59,10 +59,12 @@ def start_backend(tmp_path: Path, unit: FakeUnit, fake_python: Path) -> Iterator
     key_file = tmp_path / "unit.key"
     key_file.write_text(KEY)
 
-    def start(*arguments: str, up: int = 1, worker: tuple[str, ...] = ()) -> BackendProcess:
+    def start(
+        *arguments: str, up: int = 1, worker: tuple[str, ...] = (), fixed: tuple[str, ...] = ("--slots", "2")
+    ) -> BackendProcess:
         log, state = tmp_path / f"backend{len(backends)}.log", tmp_path / "state"
         command = [sys.executable, "-m", "processing_units.backend", unit.name, "--url", unit.url]
-        command += ["--key-file", str(key_file), "--state", str(state), "--slots", "2", *arguments]
+        command += ["--key-file", str(key_file), "--state", str(state), *fixed, *arguments]
         command += [
             "--",
             "--python",

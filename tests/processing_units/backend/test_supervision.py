@@ -7,7 +7,7 @@ import psutil
 import pytest
 from fake_unit import eventually, gone
 
-from processing_units.backend.main import all_kinds
+from processing_units.backend.catalogue import all_kinds
 
 pytestmark = pytest.mark.processes
 
@@ -17,7 +17,7 @@ def manager_processes(unit):
 
 
 def test_the_kinds_are_found():
-    assert sorted(all_kinds()) == ["local"]
+    assert "local" in all_kinds()
 
 
 def test_it_brings_up_the_wanted_number_with_their_logs(unit, start_backend):
@@ -88,3 +88,58 @@ def test_a_second_backend_of_a_unit_is_refused(unit, start_backend):
     second = start_backend(up=0)
     assert second.process.wait(10) == 2
     assert "another backend of unit test runs" in second.said
+
+
+def test_what_the_manager_wants_holds_while_all_goes_on(unit, start_backend):
+    job = unit.submit(["sleep", 4], ["product", "p.fits", 10], hint=False)
+    start_backend(fixed=())
+    eventually(lambda: job.state == "running")
+    assert unit.ups[0].slots == 2
+    unit.wanted = unit.wanted.model_copy(update={"cluster_managers": 2, "slots": 6})
+    eventually(lambda: len(unit.ups) == 3, 40, "one with more slots beside the old one, and another")
+    assert sorted(up.slots for up in unit.ups[1:]) == [3, 3]
+    eventually(lambda: job.state == "done", 20)
+    assert (job.attempt, len(job.commits)) == (1, 1)  # the old one drained
+    eventually(lambda: len(unit.downs) == 1)
+    unit.wanted = unit.wanted.model_copy(update={"cluster_managers": 0})
+    eventually(lambda: len(unit.downs) == 3, 20)
+    eventually(lambda: unit.reports[-1].places == [], 20)
+
+
+def test_each_has_a_key_of_its_own_which_dies_with_it(unit, start_backend):
+    backend = start_backend(fixed=())
+    [key] = unit.keys.values()
+    assert (backend.state / "test-1.key").read_text().strip() == key
+    assert (backend.state / "test-1.key").stat().st_mode & 0o777 == 0o600
+    manager_processes(unit)[0].kill()
+    eventually(lambda: len(unit.ups) == 2, 30)
+    assert list(unit.keys.values()) == [(backend.state / "test-1.key").read_text().strip()]
+    assert key not in unit.keys.values()
+    eventually(lambda: unit.reports[-1].places[0].state == "up")
+
+
+def test_settings_that_are_not_understood_are_told_and_the_old_ones_hold(unit, start_backend):
+    backend = start_backend(fixed=())
+    unit.wanted = unit.wanted.model_copy(update={"settings": {"nicenes": 5}, "cluster_managers": 2})
+    eventually(lambda: len(unit.ups) == 2, 30)
+    assert "the unit's settings: nicenes: Extra inputs are not permitted; settings of kind local: niceness" in (
+        backend.said
+    )
+
+
+def test_settings_hold_for_those_brought_up_from_now_on(unit, start_backend):
+    unit.wanted = unit.wanted.model_copy(update={"settings": {"niceness": 7}})
+    start_backend(fixed=())
+    assert manager_processes(unit)[0].nice() == 7
+
+
+def test_while_the_frontend_is_away_what_is_up_goes_on(unit, start_backend):
+    job = unit.submit(["sleep", 3], ["product", "p.fits", 10], hint=False)
+    backend = start_backend(fixed=())
+    eventually(lambda: job.state == "running")
+    unit.stop()
+    eventually(lambda: "the frontend is away" in backend.said, 20)
+    unit.start()
+    eventually(lambda: "the frontend answers again" in backend.said, 20)
+    eventually(lambda: job.state == "done", 20)
+    assert len(unit.ups) == 1

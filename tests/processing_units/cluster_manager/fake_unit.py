@@ -5,6 +5,7 @@ that come too late, one commit a job.
 """
 
 import contextlib
+import itertools
 import json
 import secrets
 import socket
@@ -25,6 +26,8 @@ from dataserver import service
 from dataserver.signing import signed_url
 from dataserver.store import Store
 from processing_units.contract import (
+    BackendDirections,
+    BackendReport,
     Claim,
     ClusterManagerDown,
     ClusterManagerUp,
@@ -36,7 +39,9 @@ from processing_units.contract import (
     InputFile,
     JobSpec,
     JobState,
+    KeyRequest,
     Limits,
+    NewKey,
     Welcome,
 )
 
@@ -137,6 +142,10 @@ class FakeUnit:
         self.claims = 0
         self.drain = False
         self.key = KEY
+        self.wanted = BackendDirections(unit=self.name, kind="local", cluster_managers=1, slots=2)
+        self.reports: list[BackendReport] = []
+        self.keys: dict[int, str] = {}
+        self.key_numbers = itertools.count(1)
         self.lock = threading.RLock()
         self.port = 0
         self.server = None
@@ -236,8 +245,25 @@ class FakeUnit:
     def _refuse(self, status: int, error: str, hint: str = "") -> Response:
         return Response(json.dumps({"error": error, "hint": hint}), status, content_type="application/json")
 
-    def _up(self, body: bytes, token: str) -> Response:
+    def _backend(self, body: bytes, token: str) -> Response:
         if token != self.key:
+            return self._refuse(401, "this is not the unit's key", "ask its process manager for the key file")
+        self.reports.append(BackendReport.model_validate_json(body))
+        return Response(self.wanted.model_dump_json())
+
+    def _keys(self, body: bytes, token: str) -> Response:
+        request = KeyRequest.model_validate_json(body)
+        for number in request.void:
+            del self.keys[number]
+        new = NewKey(number=next(self.key_numbers), key=secrets.token_hex(16))
+        self.keys[new.number] = new.key
+        return Response(new.model_dump_json())
+
+    def _joins(self, token: str) -> bool:
+        return token == self.key or token in self.keys.values()
+
+    def _up(self, body: bytes, token: str) -> Response:
+        if not self._joins(token):
             return self._refuse(401, "this is not the unit's key", "ask its process manager for the key file")
         self.ups.append(ClusterManagerUp.model_validate_json(body))
         return Response(
@@ -290,7 +316,7 @@ class FakeUnit:
         )
 
     def _heartbeat(self, body: bytes, token: str) -> Response:
-        if token != self.key:
+        if not self._joins(token):
             return self._refuse(401, "this is not the unit's key", "ask its process manager for the key file")
         beat = Heartbeat.model_validate_json(body)
         reply = HeartbeatReply(drain=self.drain)

@@ -1,0 +1,25 @@
+"""A unit's backend reports how its cluster managers stand, and learns what the process manager wants of it."""
+
+from __future__ import annotations
+
+from django.db.models.functions import Now
+
+from processing_units.contract import BackendDirections, BackendReport, JobState
+from processing_units.frontend.models import BackendState, Job, ProcessingUnit
+
+
+def report(unit: ProcessingUnit, message: BackendReport) -> BackendDirections:
+    """Keep a backend's report; return its directions, which hold from now on."""
+    places = [place.model_dump(mode="json") for place in message.places]
+    BackendState.objects.update_or_create(
+        unit=unit, defaults={"backend": message.backend, "kind": message.kind, "places": places, "seen_at": Now()}
+    )
+    return BackendDirections(
+        unit=unit.name,
+        kind=unit.kind,
+        cluster_managers=unit.cluster_managers_wanted,
+        slots=unit.slots,
+        settings=unit.kind_settings,
+        accepting=unit.accepting,
+        open_jobs=Job.objects.filter(unit=unit, state__in=(JobState.QUEUED, JobState.RUNNING)).count(),
+    )

@@ -1,0 +1,55 @@
+"""The keys that cluster managers join a unit with, besides the unit's own.
+
+There is one for each that a backend brings up, and there are those of workers, which come and go.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from processing_units.contract import KeyRequest, NewKey
+from processing_units.frontend.attempts import hash_of
+from processing_units.frontend.clock import seconds_from_now
+from processing_units.frontend.models import JoinKey, ProcessingUnit
+
+
+def make_for_place(unit: ProcessingUnit, message: KeyRequest) -> NewKey:
+    """Return a new key for a cluster manager of a backend; those of cluster managers that have ended are void."""
+    of_places = unit.join_keys.filter(place__isnull=False, revoked_at__isnull=True)
+    of_places.filter(pk__in=message.void).update(revoked_at=Now())
+    return _make(unit, place=message.place, expires_at=seconds_from_now(message.valid_seconds))
+
+
+def make_for_workers(unit: ProcessingUnit, user: User, note: str) -> str:
+    """Return a new key that any number of workers may join with, until it is revoked."""
+    return _make(unit, made_by=user, note=note[:200]).key
+
+
+def revoke(unit: ProcessingUnit, number: int) -> bool:
+    """Make a key void; whoever joined with it is refused from now on. Return whether there was such a key."""
+    return bool(unit.join_keys.filter(pk=number, revoked_at__isnull=True).update(revoked_at=Now()))
+
+
+def unit_joined(key: str, cluster_manager: str) -> ProcessingUnit | None:
+    """Return the unit that a key opens to a cluster manager; None for a key that is no join key, or no longer."""
+    keys = JoinKey.objects.filter(key_hash=hash_of(key), revoked_at__isnull=True)
+    found = keys.select_related("unit").first()
+    if found is None:
+        return None
+    if found.place is not None and found.cluster_manager != cluster_manager:
+        in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
+        # The first that presents it: one conditional update, so that of two only one is.
+        if not keys.filter(in_time, cluster_manager="").update(cluster_manager=cluster_manager):
+            return None
+    return found.unit
+
+
+def _make(unit: ProcessingUnit, **fields: Any) -> NewKey:
+    key = secrets.token_urlsafe(32)
+    made = JoinKey.objects.create(unit=unit, key_hash=hash_of(key), made_at=Now(), **fields)
+    return NewKey(number=made.pk, key=key)
