@@ -1,1 +1,1 @@
-"""A user's own code on its way to the nodes: packed by content, checked, unpacked, compared. Imports nothing of ours."""
+"""A user's own code on its way to the nodes: packed by content, checked, unpacked, compared."""

@@ -29,8 +29,8 @@ CONTEXT_ENTRIES: dict[str, tuple[tuple[str, ...], str]] = {
 class UserEnvironment:
     """What was read.
 
-    ``entries`` are ``project``, ``privilege``, ``unit`` and ``RECIPE.PARAMETER``; ``overruled`` names the variables that
-    did so, ``passed_over`` the entries of the file that the table does not know.
+    ``entries`` are ``project``, ``privilege``, ``unit`` and ``RECIPE.PARAMETER``; ``overruled`` names the variables
+    that did so, ``passed_over`` the entries of the file that the table does not know.
     """
 
     entries: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Check and unpack a bundle that anybody may have made: bounds are counted while it is unpacked, nothing is believed."""
+"""Check and unpack a bundle that anybody may have made: nothing is believed, bounds are counted on the way."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def contents(stream: BinaryIO) -> Iterator[tuple[str, bytes]]:
                 yield path, _read(archive, entry, path, budget, size)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
         raise BundleError(f"the bundle cannot be read: {printable(str(error))[:200]}",
-                          hint="make it anew: awrecipe run ... --code FOLDER, or any zip program") from error  # fmt: skip
+                          hint="make it anew: awrecipe run ... --code FOLDER, or any zip") from error  # fmt: skip
 
 
 def check(stream: BinaryIO) -> tuple[BundleFile, ...]:
     """Check a bundle without writing anything; return its files in the order of their names."""
-    files = [BundleFile(path, len(content), hashlib.sha256(content).hexdigest()) for path, content in contents(stream)]
+    files = [_told(path, content) for path, content in contents(stream)]
     if not files:
         raise BundleError("the bundle is empty", hint="pack the folder that holds your recipes/")
     return tuple(sorted(files, key=lambda file: file.path))
@@ -80,8 +80,12 @@ def unpack(stream: BinaryIO, target: Path) -> tuple[BundleFile, ...]:
         with place.open("xb") as file:
             file.write(content)
         place.chmod(0o444)
-        files.append(BundleFile(path, len(content), hashlib.sha256(content).hexdigest()))
+        files.append(_told(path, content))
     return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _told(path: str, content: bytes) -> BundleFile:
+    return BundleFile(path, len(content), hashlib.sha256(content).hexdigest())
 
 
 def _checked_size(stream: BinaryIO) -> int:

@@ -84,7 +84,7 @@ def test_too_many_files_and_bytes_are_counted(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(BundleError, match="one file too many"):
         pack((f"f{number}.py", b"") for number in range(rules.MAXIMUM_FILES + 1))
     monkeypatch.setattr(rules, "MAXIMUM_BYTES", 1000)
-    with pytest.raises(BundleError, match="with b.py the files have more"):
+    with pytest.raises(BundleError, match=r"with b\.py the files have more"):
         pack([("a.py", b"x" * 900), ("b.py", b"x" * 200)])
 
 
