@@ -25,6 +25,7 @@ from recipes.frame import Frame
 from recipes.reduce import reduce
 from recipes.science import science
 from recipes.tables import Column, Table
+from tests.peers.coordinate_forms import FORMS, X, Y, cards_of, frame_of
 from tests.peers.report import record
 from tests.recipes.observed import Observed, as_frame
 
@@ -168,32 +169,16 @@ def test_positions_are_as_good_as_those_of_scamp(mosaic: tuple[list[Chip], Astro
     assert our_bias < 3.5 * our_rms / np.sqrt(len(chips))
 
 
-FORMS = {
-    "TAN": {},
-    "TPV": {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_1": 1.0, "PV2_1": 1.0, "PV1_7": 3.0, "PV1_9": 2.0,
-            "PV1_4": 0.05, "PV2_7": 3.0, "PV2_9": 4.0, "PV2_5": -0.04},
-    "SIP": {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 3, "B_ORDER": 3, "A_2_0": 2e-5,
-            "A_1_2": 4e-8, "B_1_1": -2e-5, "B_0_3": 3e-8},
-}  # fmt: skip
-
-
 @pytest.mark.program("SWarp", "swarp")
 @pytest.mark.parametrize("form", FORMS)
 def test_swarp_puts_stars_where_the_written_header_has_them(form: str, tmp_path: Path) -> None:
-    cards = {"RADESYS": "ICRS", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 40.0,
-             "CRPIX1": 180.0, "CRPIX2": 220.0, "CD1_1": -2e-4, "CD1_2": 2e-5, "CD2_1": 2e-5,
-             "CD2_2": 2e-4} | FORMS[form]  # fmt: skip
-    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(31.3, 370.1, 5), np.linspace(28.8, 371.4, 5)))
-    rows, columns = np.mgrid[1:401, 1:401]
-    image = sum(1e4 * np.exp(-((columns - a) ** 2 + (rows - b) ** 2) / 8) for a, b in zip(x, y, strict=True))
-    frame = Frame(image, variance=np.ones_like(image), unit="electron", wcs=cards, name="stars.fits",
-                  attributes=FrameAttributes(exposure_time=1.0))  # fmt: skip
+    cards, frame, x, y = cards_of(form), frame_of(form), X, Y
     made = science(frame, None, None, frame, grid_centres="150,40", pixel_scale=0.72, resampling="LANCZOS3")
     written = made.products[1].content.wcs
     assert (
         separation(*sky_positions(celestial(cards), x, y), *sky_positions(celestial(written), x, y)).max() * 3600 < 1e-4
     )
-    fits.writeto(tmp_path / "stars.fits", image.astype(np.float32), fits.Header(written))
+    fits.writeto(tmp_path / "stars.fits", frame.data.astype(np.float32), fits.Header(written))
     run("SWarp", "stars.fits", "-c", "/dev/null", "-SUBTRACT_BACK", "N", "-RESAMPLING_TYPE", "LANCZOS3",
         "-PIXELSCALE_TYPE", "MANUAL", "-PIXEL_SCALE", "0.72", "-CENTER_TYPE", "MANUAL", "-CENTER", "150,40",
         "-IMAGE_SIZE", "500", "-WRITE_XML", "N", "-PROJECTION_ERR", "0", "-VERBOSE_TYPE", "QUIET",
