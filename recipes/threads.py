@@ -7,7 +7,7 @@ with the work, so that none lives in a process that forks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import TypeVar
@@ -34,9 +34,15 @@ def each(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> list[R
     Only work that releases the interpreter's lock (compiled kernels, numpy, zlib) gets faster. Results must not depend
     on the order in which pieces are done: sums over pieces are taken afterwards, in order.
     """
+    return list(in_turn(function, pieces))
+
+
+def in_turn(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+    """Yield what :func:`each` returns, one by one as they are done."""
     pieces = list(pieces)
     number = min(allowed(), len(pieces))
     if number <= 1:
-        return [function(piece) for piece in pieces]
+        yield from map(function, pieces)
+        return
     with ThreadPoolExecutor(number) as pool:
-        return list(pool.map(function, pieces))
+        yield from pool.map(function, pieces)

@@ -7,6 +7,7 @@ frames there are, and what comes out does not depend on strips or threads.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes import threads
-from recipes.ccd.clipping import sorting_network
 from recipes.ccd.debias import DebiasedChip
 from recipes.ccd.raw import RawChip, Region
+from recipes.ccd.sorting_network import sorting_network
 from recipes.frame import FloatArray, MaskArray
 from recipes.masks import NO_DATA, SATURATED
-from recipes.progress import tracked
+from recipes.progress import report
 
 # Bytes of raw rows that one thread holds: with them its lanes stay in the processor's outer cache.
-_STRIP_BYTES = 3 * 2**20
-_STRIPS_A_REPORT = 16
+_STRIP_BYTES = 2 * 2**20
+# What twice a level, in whole numbers, may be at most.
+_LARGEST_LEVEL = 2**20
 _ITERATIONS = 5
 
 
@@ -81,10 +83,10 @@ def clipped_stack(chips: Sequence[RawChip], rules: StackRules, stage: str, start
     """Return the clipped mean of raw frames of one chip, overscan-corrected and debiased as each chip says."""
     stack = _Stack(chips, rules)
     strips = stack.strips()
-    batches = [strips[first : first + _STRIPS_A_REPORT] for first in range(0, len(strips), _STRIPS_A_REPORT)]
     rejected = 0
-    for batch in tracked(batches, stage, start, end):
-        rejected += sum(threads.each(stack.do, batch))
+    for number, found in enumerate(threads.in_turn(stack.do, strips)):
+        rejected += found
+        report(start + (end - start) * (number + 1) / len(strips), stage)
     return StackResult(stack.data, stack.variance, stack.mask, rejected)
 
 
@@ -104,6 +106,13 @@ class _Stack:
         self._seconds = np.array([chip.dark_seconds if isinstance(chip, DebiasedChip) else 0 for chip in chips],
                                  np.float32)  # fmt: skip
         self._pairs = np.array(sorting_network(len(chips)), np.int64).reshape(-1, 2)
+        # Frames that are kept as whole numbers, of which nothing is taken but levels: there the stack is faster.
+        self._may_be_whole = (
+            self._as_stored and rules.norms is None and not rules.saturated_unfit
+            and not isinstance(self.first, DebiasedChip)
+            and all(float(zero or 0.0).is_integer() and abs(zero or 0.0) < _LARGEST_LEVEL for zero in zeros)
+        )  # fmt: skip
+        self._buffers = threading.local()
         shape = self.first.shape
         self.data, self.variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.mask = np.zeros(shape, np.uint16)
@@ -123,34 +132,52 @@ class _Stack:
 
     def do(self, strip: tuple[int, int]) -> int:
         """Stack one strip; return how many values were rejected."""
-        from recipes.ccd.kernels import stack as kernels
-
         y0, y1 = strip
         rows = slice(y0, y1)
         stored, numbers = self._read(y0, y1)
-        calibrations = kernels.Calibrations(*self._calibrations(y0, y1))
-        count = np.empty((y1 - y0, self.first.shape[1]), np.int16)
-        saturated = np.zeros(count.shape if self.first.saturation is not None else (0, 0), np.int16)
-        out = kernels.Stacked(self.data[rows], self.variance[rows], count, saturated)
-        rejected = 0
-        for index, region in enumerate(self.first.regions):
-            if not region.rows.start <= y0 < region.rows.stop:
-                continue
-            levels = self._levels(index, rows, stored, numbers)
-            raw = kernels.RawRows(stored, numbers, self._zeros, self._seconds, self._norms, *levels)
-            columns = region.columns
-            rejected += kernels.stack_piece(
-                raw, calibrations, self._kernel_rules(region), self.first.raw_column(region), columns.start,
-                columns.stop - columns.start, self._pairs, out,
-            )  # fmt: skip
-            self._mark(rows, columns, out)
-        return rejected
+        return sum(
+            self._do_region(index, rows, stored, numbers)
+            for index, region in enumerate(self.first.regions)
+            if region.rows.start <= y0 < region.rows.stop
+        )
+
+    def _do_region(self, index: int, rows: slice, stored: NDArray[np.uint16], numbers: FloatArray) -> int:
+        """Stack what one amplifier read of a strip; return how many values were rejected."""
+        from recipes.ccd.kernels import stack, stack_whole, stack_writing
+
+        region = self.first.regions[index]
+        columns, height = region.columns, rows.stop - rows.start
+        levels, by_columns = self._levels(index, rows, stored, numbers)
+        whole = self._whole_levels(region, levels) if not by_columns.size else None
+        count = np.empty((height, self.first.shape[1]) if whole is None else (0, 0), np.int16)
+        saturated = np.zeros((height, self.first.shape[1]) if self.first.saturation is not None else (0, 0), np.int16)
+        out = stack_writing.Stacked(self.data[rows], self.variance[rows], count, saturated)
+        rules = self._kernel_rules(region)
+        places = self.first.raw_column(region), columns.start, columns.stop - columns.start, self._pairs
+        if whole is not None:
+            whole_rows = stack_whole.WholeRows(stored, whole, self._zeros.astype(np.int32))
+            rejected = stack_whole.stack_whole(whole_rows, rules, *places, out)
+        else:
+            raw = stack.RawRows(stored, numbers, self._zeros, self._seconds, self._norms, levels, by_columns)
+            calibrations = stack_writing.Calibrations(*self._calibrations(rows.start, rows.stop))
+            rejected = stack.stack_piece(raw, calibrations, rules, *places, out)
+        self._mark(rows, columns, out)
+        return int(rejected)
+
+    def _whole_levels(self, region: Region, levels: FloatArray) -> NDArray[np.int32] | None:
+        """Return twice what is to be subtracted from the stored numbers, None where that is no whole number."""
+        if not self._may_be_whole or self.rules.photons[region.amplifier] != 0:
+            return None
+        twice = 2 * (levels - self._zeros[:, np.newaxis])
+        if not (np.abs(twice) < _LARGEST_LEVEL).all() or (twice != np.rint(twice)).any():
+            return None
+        return twice.astype(np.int32)
 
     def _kernel_rules(self, region: Region) -> Any:
-        from recipes.ccd.kernels import stack as kernels
+        from recipes.ccd.kernels.stack_writing import Rules
 
         saturation = self.first.saturation
-        return kernels.Rules(
+        return Rules(
             float(self.rules.read_noise[region.amplifier]),
             1 + self.first.overscan_noise(region),
             float(self.rules.photons[region.amplifier]),
@@ -166,7 +193,7 @@ class _Stack:
         raw_y0 = int(self.first.raw_rows[y0])
         rows, width = y1 - y0, self.first.frame.shape[1]
         if self._as_stored:
-            stored = np.empty((len(self.chips), rows, width), np.uint16)
+            stored = self._buffer(len(self.chips) * rows * width).reshape(len(self.chips), rows, width)
             for chip, rows_of_frame in zip(self.chips, stored, strict=True):
                 chip.frame.read_stored(raw_y0, rows_of_frame)
             return stored, np.zeros((0, rows, width), np.float32)
@@ -175,11 +202,18 @@ class _Stack:
             place[:] = chip.frame.numbers(raw_y0, raw_y0 + rows)
         return np.zeros((0, rows, width), np.uint16), numbers
 
+    def _buffer(self, size: int) -> NDArray[np.uint16]:
+        """Return the thread's own room for so many numbers: the same for each strip, so that it stays in the cache."""
+        buffer: NDArray[np.uint16] | None = getattr(self._buffers, "rows", None)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers.rows = np.empty(size, np.uint16)
+        return buffer[:size]
+
     def _levels(
         self, index: int, rows: slice, stored: NDArray[np.uint16], numbers: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return what is subtracted from a region of each frame by rows and by columns (empty where nothing is)."""
-        from recipes.ccd.kernels import stack as kernels
+        from recipes.ccd.kernels.overscan import row_medians
 
         region, method = self.first.regions[index], self.first.method
         levels = np.zeros((len(self.chips), rows.stop - rows.start), np.float32)
@@ -187,7 +221,7 @@ class _Stack:
         section = region.overscan
         of_region = slice(rows.start - region.rows.start, rows.stop - region.rows.start)
         if section is not None and method in (5, 6) and self.first.is_beside(region):
-            kernels.row_medians(stored, numbers, self._zeros, section.x0, section.x1, levels)
+            row_medians(stored, numbers, self._zeros, section.x0, section.x1, levels)
             if np.isnan(levels).any():
                 for chip, level in zip(self.chips, levels, strict=True):
                     np.copyto(level, chip.level(index)[of_region, 0], where=np.isnan(level))
@@ -212,8 +246,8 @@ class _Stack:
 
     def _mark(self, rows: slice, columns: slice, out: Any) -> None:
         """Set the bits of the mask: nothing accepted; saturated in half of the frames, or, where unfit, in all."""
-        empty = out.count[:, columns] == 0
-        if empty.any():
+        if out.count.size:
+            empty = out.count[:, columns] == 0
             self.mask[rows, columns][empty] |= np.uint16(NO_DATA)
         if out.saturated.size:
             often = out.saturated[:, columns] >= (len(self.chips) if self.rules.saturated_unfit else

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from recipes import threads
 from recipes.attributes import FrameAttributes
 from recipes.bias import bias
+from recipes.ccd.kernels.lanes import sort_lanes
 from recipes.ccd.raw import RawChip
-from recipes.ccd.stacking import StackRules, clipped_stack
+from recipes.ccd.sorting_network import sorting_network
+from recipes.ccd.stacking import StackResult, StackRules, clipped_stack
 from recipes.dark import dark
 from recipes.dome_flat import dome_flat
 from recipes.fits_reading import open_fits, read_raw_frame
@@ -103,6 +107,96 @@ def test_mean_is_that_of_the_plain_rule(frames):
     result = clipped_stack(chips, StackRules(3.0, {"": 5.0}, {"": 0.0}), "stacking", 0, 1)
     # float32 holds 1000 to 6e-5
     np.testing.assert_allclose(result.data, plain(stack, 15.0), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("frames", [2, 3, 5, 10, 17, 30])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_sorting_network_sorts_any_number_of_frames(frames, dtype):
+    lanes = np.random.default_rng(frames).normal(0, 1000, size=(frames, 77)).astype(dtype)
+    expected = np.sort(lanes, axis=0)
+    sort_lanes(lanes, np.array(sorting_network(frames)), 77)
+    np.testing.assert_array_equal(lanes, expected)
+
+
+def stack_of_files(
+    folder: Path, stack: np.ndarray, rules: StackRules, saturation: float | None = None, **attributes: Any
+) -> StackResult:
+    """Stack frames that were written as 16-bit numbers."""
+    with ExitStack() as files:
+        chips = []
+        for index, data in enumerate(stack):
+            path = write_fits(folder / f"{index}.fits", data.astype(np.uint16))
+            frame = read_raw_frame(
+                files.enter_context(open_fits(path, path.name)), FrameAttributes(saturation=saturation, **attributes)
+            )
+            assert frame.stored_zero is not None
+            chips.append(RawChip(frame, 6))
+        return clipped_stack(chips, rules, "stacking", 0, 1)
+
+
+def stack_of_arrays(
+    stack: np.ndarray, rules: StackRules, saturation: float | None = None, **attributes: Any
+) -> StackResult:
+    """Stack the same frames from memory, where they are float32."""
+    frames = [Frame(data, attributes=FrameAttributes(saturation=saturation, **attributes)) for data in stack]
+    return clipped_stack([RawChip(frame, 6) for frame in frames], rules, "stacking", 0, 1)
+
+
+def assert_same(one: StackResult, other: StackResult) -> None:
+    np.testing.assert_array_equal(one.data, other.data)
+    np.testing.assert_array_equal(one.variance, other.variance)
+    np.testing.assert_array_equal(one.mask, other.mask)
+    assert one.rejected == other.rejected
+
+
+# Of all frames one level, levels in halves, and levels farther from each other than sixteen bits reach.
+@pytest.mark.parametrize("offsets", [0.0, 0.5, 40_000.0])
+@pytest.mark.parametrize("frames", [3, 10, 31])
+def test_whole_numbers_give_what_the_plain_rule_gives(tmp_path, frames, offsets):
+    rng = np.random.default_rng(frames)
+    levels = offsets * (np.arange(frames) % 2 if offsets > 1000 else rng.integers(-9, 9, frames))
+    stack = 5 * rng.standard_normal((frames, 9, 1300)) + 1000
+    stack[rng.random(stack.shape) < 0.02] += 60
+    stack += levels[:, np.newaxis, np.newaxis]
+    odd = rng.random(stack.shape[1:]) < 0.02
+    stack[:, odd] = rng.integers(0, 65536, (frames, np.count_nonzero(odd)))  # all of sixteen bits, in any frame
+    stack[:, 4] += 20_000  # a bright row, and dark columns beside it
+    stack[:, :, 600:640] = 3
+    stack = np.clip(np.round(stack), 0, 65535)
+    rules = StackRules(3.0, {"": 5.0}, {"": 0.0}, offsets=list(levels))
+    found = stack_of_files(tmp_path, stack, rules, saturation=65000.0)
+    expected = plain(stack - levels[:, np.newaxis, np.newaxis], 15.0)
+    # float32 holds a number to 6e-8 of itself; two are added, and one is large where nothing is near the median.
+    np.testing.assert_allclose(found.data, expected, rtol=1.2e-7, atol=1e-5)
+    assert_same(found, stack_of_arrays(stack, rules, saturation=65000.0))
+    often = np.count_nonzero(stack >= 65000, axis=0) >= (frames + 1) // 2
+    np.testing.assert_array_equal((found.mask & SATURATED) != 0, often)
+
+
+def test_whole_numbers_less_the_overscan_of_each_row_give_what_float_gives(tmp_path):
+    rng = np.random.default_rng(8)
+    # An overscan of 6 columns has medians in halves.
+    stack = np.round(1000 + 5 * rng.standard_normal((7, 40, 806)) + rng.integers(0, 50, (7, 40, 1)))
+    stack[rng.random(stack.shape) < 0.01] += 40_000
+    rules = StackRules(3.0, {"": 5.0}, {"": 0.0})
+    sections = {"data_section": "[1:800,1:40]", "overscan_x": "[801:806,1:40]"}
+    found = stack_of_files(tmp_path, stack, rules, **sections)
+    assert_same(found, stack_of_arrays(stack, rules, **sections))
+    levels = np.median(stack[:, :, 800:], axis=2, keepdims=True)
+    assert np.any(levels % 1)
+    np.testing.assert_allclose(found.data, plain(stack[:, :, :800] - levels, 15.0), rtol=0, atol=2e-5)
+
+
+def test_ten_frames_leave_no_outlier_of_fifteen_sigma(tmp_path):
+    """Mean-centred 3-sigma clipping of ten frames keeps such outliers: each inflates its own sigma."""
+    rng = np.random.default_rng(6)
+    stack = 1000 + 5 * rng.standard_normal((10, 300, 300))
+    hit = rng.random(stack.shape) < 0.002
+    stack[hit] += 75
+    rules = StackRules(3.0, {"": 5.0}, {"": 0.0})
+    for found in (stack_of_arrays(stack, rules), stack_of_files(tmp_path, np.round(stack), rules)):
+        # An accepted mean of ten scatters by 5/sqrt(10) = 1.6 adu; an outlier kept would add 7.5.
+        assert np.count_nonzero(np.abs(found.data - 1000) > 5 * 1.7) == 0
 
 
 def test_weighted_mean_is_that_of_the_plain_rule():

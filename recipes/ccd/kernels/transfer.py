@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from recipes.ccd.kernels.compiled import compiled, warm_up
+from recipes.ccd.kernels.lanes import swapped
 from recipes.ccd.kernels.sample import MAD_TO_SIGMA, clipped, median_of
-from recipes.ccd.kernels.stack import swapped
 
 # Differences of 16-bit numbers lie from -OFFSET to OFFSET.
 OFFSET = 65535
