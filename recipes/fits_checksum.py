@@ -7,6 +7,7 @@ numpy does at nearly the memory's speed.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,13 @@ def sum_of_pixels(pixels: NDArray[Any], first: int = 0) -> int:
     if pixels.itemsize == 4:
         return int(np.ascontiguousarray(pixels).view(np.uint32).sum(dtype=np.uint64))
     halves = np.ascontiguousarray(pixels).view(np.uint16).ravel()
-    sums = [int(halves[start::2].sum(dtype=np.uint64)) for start in (0, 1)]
+    pairs = halves[: len(halves) // 2 * 2].view(np.uint32)  # two at a time: their places tell which is which
+    if sys.byteorder == "little":
+        earlier, later = pairs & np.uint32(0xFFFF), pairs >> np.uint32(16)
+    else:
+        earlier, later = pairs >> np.uint32(16), pairs & np.uint32(0xFFFF)
+    sums = [int(part.sum(dtype=np.uint64)) for part in (earlier, later)]
+    sums[0] += int(halves[-1]) if len(halves) % 2 else 0
     high, low = sums if first % 2 == 0 else sums[::-1]
     return (high << 16) + low
 

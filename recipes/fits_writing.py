@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {"b": "L", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u1": "B"}
 _LONGEST_PART = 40
-_PIECE = 2 * 2**20
+_PIECE = 2**19  # bytes that are made, hashed and written while they lie in the processor's cache
 _STANDARD_CARDS = (
     ("INSTRUME", "instrument", "instrument"),
     ("CHIP", "chip", "chip"),
@@ -290,7 +290,7 @@ def _image_unit(frame: Frame, name: str, rows: Callable[[int, int], NDArray[Any]
             buffer[:] = rows(y0, y1)
             yield memoryview(buffer.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
-    total = sum(sum_of_pixels(rows(y0, y1), y0 * width) for y0, y1 in bounds)
+    total = sum(threads.each(lambda strip: sum_of_pixels(rows(*strip), strip[0] * width), bounds))
     return _Unit(header, height * width * stored.itemsize, total, pieces)
 
 

@@ -147,12 +147,9 @@ class Frame:
     def strip(self, y0: int, y1: int) -> Strip:
         """Return rows `y0` to `y1`; pixels that are no number carry the bit NO_DATA."""
         data = np.zeros((y1 - y0, self.shape[1]), np.float32) if self._data is None else self._data.read(y0, y1)
-        mask = self._mask.read(y0, y1) if self._mask is not None else None
-        no_number = ~np.isfinite(data)
-        if mask is None:
-            mask = no_number.astype(np.uint16) * np.uint16(NO_DATA)
-        elif no_number.any():
-            mask = np.where(no_number, mask | np.uint16(NO_DATA), mask)
+        mask = self._mask.read(y0, y1) if self._mask is not None else np.zeros(data.shape, np.uint16)
+        if self._data is not None and not _all_finite(data):
+            mask = np.where(np.isfinite(data), mask, mask | np.uint16(NO_DATA))
         variance = None if self._variance is None else self._variance.read(y0, y1)
         return Strip(y0, y1, data, variance, mask)
 
@@ -222,6 +219,12 @@ def rows_of_strips(width: int, planes: int = 1, budget: int = STRIP_BYTES) -> in
 def strip_bounds(height: int, rows: int) -> list[tuple[int, int]]:
     """Return first row and end of each strip of at most `rows` rows."""
     return [(y0, min(y0 + rows, height)) for y0 in range(0, height, rows)]
+
+
+def _all_finite(values: FloatArray) -> bool:
+    """Whether all values are surely finite: their sum is (that of large ones may overflow, which only costs time)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.add.reduce(values, axis=None)))
 
 
 def _as_plane(values: NDArray[Any] | Plane | None, dtype: type[np.generic]) -> Plane | None:

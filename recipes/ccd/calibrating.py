@@ -27,7 +27,7 @@ LEAST_PHOTON_VARIANCE = 0.1  # adu**2
 PILED_UP = 10  # pixels that hold the very highest value show where an analogue-digital converter ends
 LONGEST_ALONE = 8  # saturated pixels of a column that a star's own width makes; more of them have bled
 BLED_PART = 0.05  # of a bled run's length, at both ends, that is not to be trusted either
-SAMPLE = 200_000  # pixels that tell the level of a frame
+SAMPLE = 20_000  # pixels that tell the level of a frame and its noise, to a hundredth of the latter
 SAMPLE_STRIPS, SAMPLE_ROWS = 16, 64  # of a frame, that tell how its sky scatters
 STRIP_ROWS = 64  # that a thread calibrates at a time: what it reads of all planes stays in the processor's cache
 
@@ -109,21 +109,31 @@ def _saturation(raw: Frame, section: Section, full_well: float | None, fraction:
 
 
 def _top_of(raw: Frame, section: Section) -> tuple[float, int, float, float]:
-    """Return the highest value of a section, how many pixels hold it, and the median and noise of a sample."""
-    from recipes.ccd.kernels.calibration import frozen, top_of
+    """Return the highest value of a section, how many pixels hold it, and the median and noise of a sample.
 
-    step = max(1, section.shape[0] * section.shape[1] // SAMPLE)
+    It is enough to know that as many hold it as pile up.
+    """
+    from recipes.ccd.kernels.calibration import count_of, frozen, top_of
 
-    def top(rows: tuple[int, int]) -> tuple[float, int, FloatArray]:
-        values = raw.section(Section(section.y0 + rows[0], section.y0 + rows[1], 0, raw.shape[1]))
-        highest, number = top_of(frozen(values), section.x0, section.x1)
-        sample = values[:, section.x0 : section.x1].flat[::step]
-        return float(highest), int(number), sample[np.isfinite(sample)]
+    step = max(1, section.shape[1] * section.shape[0] // SAMPLE)
+    strips = strip_bounds(section.shape[0], STRIP_ROWS)
 
-    tops = threads.each(top, strip_bounds(section.shape[0], STRIP_ROWS))
-    highest = max(found[0] for found in tops)
-    number = sum(found[1] for found in tops if found[0] == highest)
-    pixels = np.concatenate([found[2] for found in tops])
+    def values_of(rows: tuple[int, int]) -> FloatArray:
+        return frozen(raw.section(Section(section.y0 + rows[0], section.y0 + rows[1], 0, raw.shape[1])))
+
+    def top(rows: tuple[int, int]) -> tuple[float, FloatArray]:
+        values = values_of(rows)
+        first = -rows[0] * section.shape[1] % step  # every so many pixels of the section, across its strips
+        places = np.arange(first, (rows[1] - rows[0]) * section.shape[1], step)
+        sample = values[places // section.shape[1], section.x0 + places % section.shape[1]]
+        return float(top_of(values, section.x0, section.x1)), sample[np.isfinite(sample)]
+
+    tops = threads.each(top, strips)
+    highest, number = max(found[0] for found in tops), 0
+    for rows, found in zip(strips, tops, strict=True):
+        if found[0] == highest and number < PILED_UP:
+            number += count_of(values_of(rows), section.x0, section.x1, np.float32(highest), PILED_UP)
+    pixels = np.concatenate([found[1] for found in tops])
     if not pixels.size:
         pixels = np.zeros(1, np.float32)
     median = float(np.median(pixels))
@@ -267,7 +277,7 @@ def calibrate(chip: DebiasedChip, given: Calibrations, noise: Noise, saturation:
     levels = [_levels(chip, index) for index in range(len(chip.regions))]
     neutral = [kernels.frozen(np.full((1, shape[1]), value, np.float32)) for value in (0.0, 1.0)]
 
-    def calibrate_rows(rows: tuple[int, int]) -> None:
+    def calibrate_rows(rows: tuple[int, int]) -> NDArray[np.int32]:
         planes, bits = _calibration_rows(given, *rows, neutral)
         raw, raw_bits = None, None
         raw_rows: tuple[int, int] = (-1, -1)
@@ -287,9 +297,10 @@ def calibrate(chip: DebiasedChip, given: Calibrations, noise: Noise, saturation:
                 kernels.frozen(np.asarray(raw)), kernels.frozen(of_rows), column_level, *planes, kernels.frozen(here),
                 own, np.array(place), made.data, made.variance, made.mask,
             )  # fmt: skip
+        return np.asarray(kernels.saturated_in(made.mask, *rows))
 
-    threads.each(calibrate_rows, strip_bounds(shape[0], STRIP_ROWS))
-    kernels.grow_saturated(made.mask, LONGEST_ALONE, BLED_PART)
+    saturated = np.concatenate(threads.each(calibrate_rows, strip_bounds(shape[0], STRIP_ROWS)))
+    kernels.grow_saturated(made.mask, saturated, LONGEST_ALONE, BLED_PART)
     made.unit = "electron" if noise.gain_is_measured else "adu"
     made.gain = 1.0 if noise.gain_is_measured else float(np.mean(list(noise.gain.values())))
     return made
@@ -318,11 +329,11 @@ def _calibration_rows(
     given: Calibrations, y0: int, y1: int, neutral: Sequence[FloatArray]
 ) -> tuple[list[NDArray[Any]], MaskArray]:
     """Return rows of bias, dark, flat and illumination with their variances, neutral where not given, and all bits."""
-    from recipes.ccd.kernels.calibration import frozen
+    from recipes.ccd.kernels.calibration import add_bits, frozen
 
     zeros, ones = neutral
     planes: list[NDArray[Any]] = []
-    bits: MaskArray = np.zeros((1, zeros.shape[1]), np.uint16)
+    bits: MaskArray = np.zeros((y1 - y0, zeros.shape[1]), np.uint16)
     for frame, of_what, missing in (
         (given.bias, NO_DATA, zeros), (given.dark, NO_DATA, zeros), (given.flat, 0xFFFF, ones),
         (given.illumination, NO_DATA, ones),
@@ -330,11 +341,11 @@ def _calibration_rows(
         data, variance, mask = (None, None, None) if frame is None else frame.planes(y0, y1)
         planes += [missing if data is None else frozen(data), zeros if variance is None else frozen(variance)]
         if mask is not None:
-            bits = bits | (mask & np.uint16(of_what))
+            add_bits(bits, frozen(mask), np.uint16(of_what), y1 - y0)
     for pixel_map in given.pixel_maps:
         mask = pixel_map.planes(y0, y1)[2]
         if mask is not None:
-            bits = bits | mask
+            add_bits(bits, frozen(mask), np.uint16(0xFFFF), y1 - y0)
     return planes, bits
 
 

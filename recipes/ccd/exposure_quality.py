@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from recipes.ccd.calibrating import Calibrated
+from recipes import threads
+from recipes.ccd.calibrating import STRIP_ROWS, Calibrated
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.events import Seen
+from recipes.frame import strip_bounds
 from recipes.masks import count_by_cause
 from recipes.quality import Measured
 
@@ -62,11 +64,21 @@ def measure_exposure(made: Calibrated, seen: Seen, pixel_scale: float | None) ->
 
 def _statistics(made: Calibrated) -> dict[str, float]:
     from recipes.ccd.kernels.calibration import sum_up
+    from recipes.ccd.kernels.sample import median_of_sample
 
-    total, number, lowest, highest = sum_up(made.data, made.mask)
+    strips = strip_bounds(made.data.shape[0], STRIP_ROWS)
+    of_strips = threads.each(lambda rows: sum_up(made.data, made.mask, *rows), strips)
+    number = sum(found[1] for found in of_strips)
     step = max(1, made.data.size // SAMPLE)
-    sample = made.data.ravel()[::step][made.mask.ravel()[::step] == 0]
+    sample, good = made.data.ravel()[::step], made.mask.ravel()[::step] == 0
+    sample = sample[good]
     usual = clipped_statistics(sample)
-    mean = total / number if number else float("nan")
-    return {"mean": mean, "median": float(np.median(sample)) if sample.size else float("nan"), "stdev": usual.stdev,
-            "minimum": float(lowest), "maximum": float(highest)}  # fmt: skip
+    if not number:
+        return dict.fromkeys(("mean", "median", "stdev", "minimum", "maximum"), float("nan"))
+    return {
+        "mean": sum(found[0] for found in of_strips) / number,
+        "median": float(median_of_sample(sample, np.zeros(0, bool))),
+        "stdev": usual.stdev,
+        "minimum": float(min(found[2] for found in of_strips)),
+        "maximum": float(max(found[3] for found in of_strips)),
+    }

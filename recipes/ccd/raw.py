@@ -309,7 +309,10 @@ def _index(numbers: NDArray[np.intp]) -> slice | NDArray[np.intp]:
 
 def _median(pixels: FloatArray, axis: int, fallback: np.float32) -> FloatArray:
     if np.isfinite(pixels).all():
-        return np.asarray(np.median(pixels, axis=axis), np.float32)
+        # Few pixels each: sorting them all takes a fraction of the time that selecting does.
+        ordered = np.sort(pixels, axis=axis)
+        low, high = (np.take(ordered, place // 2, axis=axis) for place in (pixels.shape[axis] - 1, pixels.shape[axis]))
+        return np.asarray((low + high) / 2, np.float32)
     good = np.isfinite(pixels).any(axis=axis)
     filled = np.where(np.isfinite(pixels), pixels, np.nan)
     filled = np.where(np.expand_dims(good, axis), filled, fallback)
