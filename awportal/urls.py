@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from awportal.api import api
-from awportal.views import account, archive, errors, home, jobs, products, recipes, runs, units, upload
+from awportal.views import account, archive, errors, home, jobs, joining, products, recipes, runs, units, upload
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -39,6 +39,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<int:pk>/<int:ordinal>/log/", jobs.job_log, name="job-log"),
     path("units/", units.units, name="units"),
     path("units/<slug:name>/", units.unit, name="unit"),
+    path("awworker", joining.awworker, name="awworker"),
     path("api/v1/", api.urls),
 ]
 

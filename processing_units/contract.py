@@ -318,6 +318,22 @@ class NewKey(Message):
     key: str
 
 
+class CodeRequest(Message):
+    """A node asks which standard code the unit runs (POST /unit/code)."""
+
+    protocol: int = PROTOCOL_VERSION
+
+
+class CodeManifest(Message):
+    """The standard code of the unit: GET /unit/code/DIGEST gives it, packed, with that sha256 and size."""
+
+    digest: str
+    sha256: str
+    size: int
+    python: str = Field(description="the oldest Python that runs it, as 3.11")
+    requirements: list[str] = Field(description="what it needs, pinned, one line a package")
+
+
 class JobBeat(Message):
     """What a heartbeat says of one job: where it is, and what its log has said since ``log_offset`` (bytes)."""
 

@@ -30,6 +30,7 @@ from processing_units.cluster_manager.slots import Slots
 from processing_units.cluster_manager.stage_in import NodeCache
 from processing_units.cluster_manager.watchdog import Watchdog
 from processing_units.contract import ClusterManagerDown, ClusterManagerUp, JobSpec, Welcome
+from processing_units.joining.standard_code import digest_of, installed_root
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,10 @@ class ClusterManager:
     def _join(self) -> Welcome | None:
         """Report up and wait for the fork server; ``None`` when a signal came first."""
         message = ClusterManagerUp(
-            cluster_manager=self._identity.cluster_manager, node=self._identity.node, slots=self._identity.slots
+            cluster_manager=self._identity.cluster_manager,
+            node=self._identity.node,
+            slots=self._identity.slots,
+            code_digest=digest_of(installed_root()),
         )
         backoff = Backoff()
         welcome: Welcome | None = None

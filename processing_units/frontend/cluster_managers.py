@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from processing_units.contract import ClusterManagerDown, ClusterManagerUp, JobState, Welcome
+from processing_units.frontend import standard_code
 from processing_units.frontend.dispatch import queue_name
 from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit
 from processing_units.frontend.reap import give_back
@@ -20,6 +21,7 @@ _MOST_SLOTS = 100_000
 
 def up(unit: ProcessingUnit, message: ClusterManagerUp) -> Welcome:
     """Note that a cluster manager is up; return what it needs to know of its unit."""
+    standard_code.check(message.code_digest)
     ClusterManagerRecord.objects.update_or_create(
         unit=unit,
         key=_checked_key(message.cluster_manager),

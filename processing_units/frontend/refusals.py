@@ -19,3 +19,13 @@ class NotFound(UsageError):
 
 class TooLate(UsageError):
     """The state has moved on: what was asked for can no longer be done."""
+
+
+class WrongCode(UsageError):
+    """A cluster manager runs another standard code than its frontend."""
+
+    def __init__(self, theirs: str, ours: str) -> None:
+        super().__init__(
+            f"the unit runs the standard code {ours[:12]}, this cluster manager {theirs[:12]}",
+            hint="start it with awworker, which gets the unit's code, or bring its installation to the portal's version",
+        )

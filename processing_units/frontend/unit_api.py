@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from archive.products import storable
 from processing_units import contract
-from processing_units.frontend import backends, cluster_managers, join_keys, staging
+from processing_units.frontend import backends, cluster_managers, join_keys, staging, standard_code
 from processing_units.frontend.attempts import find_attempt, hash_of
 from processing_units.frontend.claim import claim
 from processing_units.frontend.commit import commit
@@ -31,6 +31,7 @@ from processing_units.frontend.fail import fail
 from processing_units.frontend.heartbeat import heartbeat
 from processing_units.frontend.models import Attempt, ProcessingUnit
 from processing_units.frontend.refusals import TooLate
+from processing_units.joining.single_file import single_file
 from recipes.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ MAXIMUM_BODY_BYTES = 16 * 1024 * 1024
 UNIT_SERVED = "awportal.unit"
 
 _Message = TypeVar("_Message", bound=BaseModel)
-View = Callable[[HttpRequest], HttpResponse]
+View = Callable[..., HttpResponse]
 
 
 class _Refused(Exception):
@@ -51,14 +52,14 @@ class _Refused(Exception):
         self.hint = hint
 
 
-def _endpoint(view: View) -> View:
+def _endpoint(view: View, method: str = "POST") -> View:
     @csrf_exempt
     @wraps(view)
-    def answer(request: HttpRequest) -> HttpResponse:
+    def answer(request: HttpRequest, **parts: str) -> HttpResponse:
         try:
-            if request.method != "POST":
-                raise _Refused(405, f"{request.method} is not possible here", "use POST")
-            return view(request)
+            if request.method != method:
+                raise _Refused(405, f"{request.method} is not possible here", f"use {method}")
+            return view(request, **parts)
         except _Refused as refused:
             return _error(refused.status, refused.error, refused.hint)
         except TooLate as late:
@@ -133,6 +134,30 @@ def keys(request: HttpRequest) -> HttpResponse:
     """``POST /unit/keys``: KeyRequest → NewKey."""
     message = _read(request, contract.KeyRequest)
     return _json(join_keys.make_for_place(_unit_of(request), message))
+
+
+@_endpoint
+def code(request: HttpRequest) -> HttpResponse:
+    """``POST /unit/code``: CodeRequest → CodeManifest."""
+    _read(request, contract.CodeRequest)
+    _unit_joined(request, "")
+    return _json(standard_code.manifest())
+
+
+@partial(_endpoint, method="GET")
+def code_bundle(request: HttpRequest, digest: str) -> HttpResponse:
+    """``GET /unit/code/DIGEST``: the standard code, packed."""
+    _unit_joined(request, "")
+    ours = standard_code.packed()
+    if digest != ours.digest:
+        raise _Refused(404, f"the unit runs the standard code {ours.digest[:12]} now", "start awworker again")
+    return HttpResponse(ours.bundle, content_type="application/zip")
+
+
+@partial(_endpoint, method="GET")
+def awworker(request: HttpRequest) -> HttpResponse:
+    """``GET /awworker``: the one file with which any machine joins; it holds no secret."""
+    return HttpResponse(single_file(), content_type="application/octet-stream")
 
 
 def _read(request: HttpRequest, model: type[_Message]) -> _Message:

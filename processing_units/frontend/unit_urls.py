@@ -13,4 +13,7 @@ urlpatterns = [
     path("unit/fail", unit_api.fail_attempt),
     path("unit/backend", unit_api.backend),
     path("unit/keys", unit_api.keys),
+    path("unit/code", unit_api.code),
+    path("unit/code/<slug:digest>", unit_api.code_bundle),
+    path("awworker", unit_api.awworker),
 ]

@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "job-log": ("get", LOGIN, 404, 200, 200),
     "units": ("get", LOGIN, 200, 200, 200),
     "unit": ("get", LOGIN, 200, 200, 200),
+    "awworker": ("get", 200, 200, 200, 200),
 }
 # The users' interface has a table of its own, made from its own description: tests/awportal_api.
 ELSEWHERE = {"api"}
