@@ -57,15 +57,44 @@ def make_app(welcome: Welcome) -> Celery:
     return app
 
 
+class SaidOnce(logging.Filter):
+    """Says once that the broker is not reached, where Celery says it at every try: work is asked for all the same."""
+
+    _TRIED_IN_VAIN = ("consumer: Cannot connect to", "consumer: Connection to broker lost")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._away = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop what Celery says of a broker that is away."""
+        if not str(record.msg).startswith(self._TRIED_IN_VAIN):
+            return True
+        if not self._away:
+            where = f" at {record.args[0]}" if isinstance(record.args, tuple) and record.args else ""
+            log.warning("the broker%s is not reached: without hints, work is asked for every few seconds", where)
+        self._away = True
+        return False
+
+    def has_come(self) -> None:
+        """A hint came."""
+        if self._away:
+            log.info("the broker is reached again")
+        self._away = False
+
+
 class Hints:
     """The worker: calls ``work`` in one of its threads for every hint."""
 
     def __init__(self, welcome: Welcome, slots: int, node_name: str, work: Callable[[], None]) -> None:
         self._queue = welcome.queue
         app = make_app(welcome)
+        said_once = SaidOnce()
+        logging.getLogger("celery.worker.consumer.consumer").addFilter(said_once)
 
         @app.task(name=HINT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
         def hint(unit: str = "") -> None:
+            said_once.has_come()
             work()
 
         state.should_stop = None

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         minimum_free_bytes=given.minimum_free,
         python=given.python,
         quit_when_idle=given.quit_when_idle,
+        routes=tuple(given.route),
     )
     _allow_many_open_files()
     try:

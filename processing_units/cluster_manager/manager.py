@@ -24,6 +24,7 @@ from processing_units.cluster_manager.fork_server import ForkServer, ForkServerE
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
 from processing_units.cluster_manager.heartbeat import ActiveAttempts, Heartbeats, Identity
 from processing_units.cluster_manager.rest import Rest
+from processing_units.cluster_manager.routes import Routes
 from processing_units.cluster_manager.scratch import Scratch
 from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.slots import Slots
@@ -59,6 +60,7 @@ class Options:
     minimum_free_bytes: int
     python: str
     quit_when_idle: float | None = None
+    routes: tuple[tuple[str, str], ...] = ()
 
 
 class ClusterManager:
@@ -76,6 +78,7 @@ class ClusterManager:
         self._sentinel = Sentinel()
         self._active = ActiveAttempts()
         self._rest = Rest()
+        self._routes = Routes(options.routes)
         self._scratch: Scratch | None = None
         self._exit = EXIT_OK
 
@@ -129,7 +132,7 @@ class ClusterManager:
         while not self._draining.is_set():
             if welcome is None and time.monotonic() >= ask_at:
                 try:
-                    welcome = self._frontend.up(message)
+                    welcome = self._routes.of_welcome(self._frontend.up(message))
                 except FrontendAwayError as error:
                     if ask_at == 0.0:
                         log.warning("the frontend at %s is away (%s); it is asked again", self._options.url, error)
@@ -163,7 +166,7 @@ class ClusterManager:
         )  # fmt: skip
 
         def run_attempt(spec: JobSpec) -> None:
-            began, attempt = time.monotonic(), Attempt(spec, node)
+            began, attempt = time.monotonic(), Attempt(self._routes.of_job(spec), node)
             attempt.run()
             self._rest.note(began, attempt.fault)
 

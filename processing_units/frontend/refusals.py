@@ -27,5 +27,5 @@ class WrongCode(UsageError):
     def __init__(self, theirs: str, ours: str) -> None:
         super().__init__(
             f"the unit runs the standard code {ours[:12]}, this cluster manager {theirs[:12]}",
-            hint="start it with awworker, which gets the unit's code, or bring its installation to the portal's version",
+            hint="start it with awworker, which gets that code, or update its installation to the portal's version",
         )

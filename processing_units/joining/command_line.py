@@ -54,6 +54,14 @@ def worker_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--quit-when-idle", type=float, default=None, metavar="SECONDS", help="leave after so long without a job"
     )
+    made.add_argument(
+        "--route",
+        type=_route,
+        action="append",
+        default=[],
+        metavar="FROM=TO",
+        help="reach broker or data server, which the frontend names FROM, at TO: scheme://host:port; may be repeated",
+    )
     made.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return made
 
@@ -86,6 +94,14 @@ def without_joining_options(arguments: list[str]) -> list[str]:
     own.add_argument("--key-file")
     own.add_argument("--python")
     return own.parse_known_args(arguments)[1]
+
+
+def _route(text: str) -> tuple[str, str]:
+    origin, _, target = text.partition("=")
+    address = re.compile(r"(https?|rediss?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d+)?")
+    if not address.fullmatch(origin) or not address.fullmatch(target):
+        raise argparse.ArgumentTypeError(f"{text!r} is no route; write it as http://portal:8000=http://127.0.0.1:9000")
+    return origin, target
 
 
 def _positive(text: str) -> int:
