@@ -60,7 +60,11 @@ def make_app(welcome: Welcome) -> Celery:
 class SaidOnce(logging.Filter):
     """Says once that the broker is not reached, where Celery says it at every try: work is asked for all the same."""
 
-    _TRIED_IN_VAIN = ("consumer: Cannot connect to", "consumer: Connection to broker lost")
+    _TRIED_IN_VAIN = (
+        "consumer: Cannot connect to",
+        "consumer: Connection to broker lost",
+        "Frequent restarts detected",
+    )
 
     def __init__(self) -> None:
         super().__init__()
