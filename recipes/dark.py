@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
+import numpy as np
+
 from recipes.ccd.bias_exposures import DARK_TIME
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.debias import DARK_TEMPERATURE_TOLERANCE, DebiasedChip
-from recipes.ccd.noise import of_regions, read_noise_with
+from recipes.ccd.noise import noise_ratio, of_regions, read_noise_with
 from recipes.ccd.raw import OverscanMethod, check_alike
 from recipes.ccd.stacking import StackRules, clipped_stack
 from recipes.errors import UsageError
@@ -61,7 +63,8 @@ def dark(
     -----
     Rates are weighted by exposure time: the accepted counts over the accepted seconds. For N accepted values of T
     seconds in all the variance is :math:`\left(N \sigma_{RN}^2 (1 + v) + r T / g + N^2 \sigma_b^2\right) / T^2`, v
-    being what the subtraction of the overscan's median adds.
+    being what the subtraction of the overscan's median adds. ``noise_ratio`` is the scatter of the pixels over that of
+    the read-out alone: less than 1 no dark can have.
     """
     frames, left_out = _of_one_temperature(raw_dark)
     from_darks = bias_frame.number(DARK_TIME) or 0.0
@@ -78,10 +81,13 @@ def dark(
     stack = clipped_stack(chips, StackRules(sigma_clip, read_noise, photons, norms=seconds), "stacking", 0.1, 0.8)
     data, mask = stack.data, stack.mask
     statistics = clipped_statistics(data, good=mask == 0)
+    # What it must scatter by at the least: the gain may be unknown, and with it the photons' share.
+    of_read_out = stack.variance - np.maximum(data, 0) * np.float32(max(photons.values()) / sum(seconds))
     measured = [
         Measured("dark_current", statistics.median, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu/s"),
         Measured("stdev", statistics.stdev, unit="adu/s"),
-        Measured("rejected_fraction", stack.rejected / (data.size * len(chips))),
+        Measured("noise_ratio", noise_ratio(statistics.stdev, of_read_out, mask)),
+        Measured("rejected_fraction", stack.rejected / (data.size * len(chips)), limited=sigma_clip >= 5),
     ]
     earlier = previous.number("dark_current") if previous is not None else None
     if earlier is not None:

@@ -62,17 +62,23 @@ class Limit:
 # abs(mean) 10, stdev 10 and stdev difference 10 adu of a bias are Astro-WISE's published ones; the rest are our choice.
 LIMITS: dict[str, dict[str, Limit]] = {
     "ReadNoise": {
-        "read_noise": Limit(NOISE),
+        "read_noise": Limit(NOISE, minimum=0.01, maximum=5000.0),  # adu: beyond these nothing was read out
         "read_noise_difference": Limit(PREVIOUS, maximum=0.5, symmetric=True),
     },
     "BiasFrame": {
         "mean": Limit(LEVEL, maximum=10.0, symmetric=True),
-        "stdev": Limit(NOISE, maximum=10.0),
+        "stdev": Limit(NOISE, minimum=0.001, maximum=10.0),
         "stdev_difference": Limit(PREVIOUS, maximum=10.0, symmetric=True),
         "subwindow_flatness": Limit(FLATNESS, maximum=10.0),
         "subwindow_stdev": Limit(FLATNESS, maximum=10.0),
     },
-    "DarkFrame": {"dark_current": Limit(LEVEL), "dark_current_difference": Limit(PREVIOUS)},
+    # Of no distribution more than 1/25 lies beyond five standard deviations; cosmic rays are fewer.
+    "DarkFrame": {
+        "dark_current": Limit(LEVEL),
+        "dark_current_difference": Limit(PREVIOUS),
+        "noise_ratio": Limit(NOISE, minimum=0.8),
+        "rejected_fraction": Limit(COUNT, maximum=0.1),
+    },
     "HotPixelMap": {
         "count_fraction": Limit(COUNT, maximum=0.05),
         "count_difference_fraction": Limit(PREVIOUS, maximum=0.01, symmetric=True),
@@ -103,6 +109,7 @@ LIMITS["ReducedScienceFrame"] = {
     "sky_level": Limit(LEVEL),
     "sky_noise": Limit(NOISE),
     "sky_flatness": Limit(FLATNESS),
+    "noise_ratio": Limit(NOISE, minimum=0.5),  # to scatter less than read noise and light do, it was no exposure
     "psf_fwhm": Limit(LEVEL),
     "seeing": Limit(LEVEL),
     "masked_fraction": Limit(COUNT, maximum=0.2),

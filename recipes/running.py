@@ -26,10 +26,11 @@ from recipes.catalogue import find_recipe
 from recipes.code import code_digest
 from recipes.errors import FatalError, RecipeError, UsageError
 from recipes.fits_writing import Origin, attributes_to_store, product_name, write_product
+from recipes.impossible_variance import without_impossible_variances
 from recipes.job import JobError, JobFile, JobInput, MadeProduct, ResultFile
 from recipes.kinds import KINDS
 from recipes.products import Outcome, Product
-from recipes.quality import judge, meanings, told_verdict
+from recipes.quality import UNCERTAIN, judge, meanings, told_verdict
 from recipes.recipe import Recipe
 from recipes.values import VALUE_CLASSES
 
@@ -162,7 +163,9 @@ def _with_digests(inputs: list[JobInput], folder: Path) -> list[JobInput]:
 
 
 def _write(product: Product, job: JobFile, outputs: Path, origin: Origin) -> MadeProduct:
+    product, impossible = without_impossible_variances(product)
     measurements, flags = judge(product.kind, product.measured, job.quality_limits, job.limit_origins)
+    flags |= UNCERTAIN if impossible else 0
     given = {entry.role for entry in job.inputs}
     lacking = [
         role.role for role in origin.recipe.inputs if not role.minimum and role.preferred and role.role not in given

@@ -146,7 +146,7 @@ def science(
         without.append("variance")
     report(0.4, "regridding")
     regridded = regrid(reduced_science.data, variance, reduced_science.mask, cards, grid, method=resampling,
-                       scale=scale.factor)  # fmt: skip
+                       scale=scale.factor, name=reduced_science.name)  # fmt: skip
     report(0.85, "measuring")
     return Outcome(tuple(_products(found, scale, cards, regridded, grid, variance, without)))
 

@@ -8,6 +8,7 @@ from recipes import threads
 from recipes.ccd.calibrating import STRIP_ROWS, Calibrated
 from recipes.ccd.clipping import clipped_statistics
 from recipes.ccd.events import Seen
+from recipes.ccd.noise import noise_ratio
 from recipes.frame import strip_bounds
 from recipes.masks import count_by_cause
 from recipes.quality import Measured
@@ -33,6 +34,8 @@ def measure_exposure(made: Calibrated, seen: Seen, pixel_scale: float | None) ->
     -------
     list of Measured
         Mean, minimum and maximum are of all good pixels, median and (5 sigma clipped) stdev of a million of them.
+        ``noise_ratio`` is the stdev over what the variance tells: stars and structure raise it, nothing real brings it
+        far below 1.
     """
     statistics = _statistics(made)
     measured = [
@@ -42,6 +45,7 @@ def measure_exposure(made: Calibrated, seen: Seen, pixel_scale: float | None) ->
             ("sky_flatness", seen.sky_flatness),
         )
     ]  # fmt: skip
+    measured.append(Measured("noise_ratio", noise_ratio(statistics["stdev"], made.variance, made.mask)))
     if seen.psf is not None:
         measured.append(Measured("psf_radius", seen.psf.half_light_radius, unit="pixel"))
         measured.append(Measured("psf_fwhm", seen.psf.fwhm, unit="pixel"))

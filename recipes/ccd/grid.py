@@ -133,7 +133,9 @@ class Grid:
         ra, dec = self._plane.wcs_pix2world(x, y, 0)
         return np.asarray(ra), np.asarray(dec)
 
-    def box(self, cards_of_frame: Mapping[str, Any], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    def box(
+        self, cards_of_frame: Mapping[str, Any], shape: tuple[int, int], name: str = "a frame"
+    ) -> tuple[int, int, int, int]:
         """Return the part of the grid that a frame covers.
 
         Parameters
@@ -142,6 +144,8 @@ class Grid:
             Coordinate system of the frame.
         shape : tuple of int
             Its rows and columns.
+        name : str
+            How errors call it.
 
         Returns
         -------
@@ -155,17 +159,17 @@ class Grid:
         """
         wcs = celestial(cards_of_frame) if cards_of_frame else None
         if wcs is None:
-            raise UsageError("a frame without a coordinate system has no place on a grid",
+            raise UsageError(f"{name} has no coordinate system, so no place on a grid",
                              hint="run Science with a reference catalogue on it")  # fmt: skip
         x, y = self.pixels(*sky_positions(wcs, *_border(shape)))
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise UsageError(f"a frame lies more than {_FARTHEST:g}° from the centre of the grid {self.name}",
+            raise UsageError(f"{name} lies more than {_FARTHEST:g}° from the centre of the grid {self.name}",
                              hint="leave grid_centres empty, or give a centre near the frame")  # fmt: skip
         x0, y0 = math.floor(x.min() + _SAME_PLACE), math.floor(y.min() + _SAME_PLACE)
         width = math.ceil(x.max() - _SAME_PLACE) - x0 + 1
         height = math.ceil(y.max() - _SAME_PLACE) - y0 + 1
         if max(width, height) > _LONGEST_SIDE:
-            raise UsageError(f"on the grid {self.name} a frame would be {width}×{height} pixels",
+            raise UsageError(f"{name} would be {width}×{height} pixels on the grid {self.name}",
                              hint="its coordinate system may be wrong, or the grid's pixels too small")  # fmt: skip
         return x0, y0, width, height
 

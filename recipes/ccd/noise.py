@@ -11,16 +11,28 @@ from numpy.typing import NDArray
 from recipes import threads
 from recipes.ccd.clipping import SampleStatistics, clipped_statistics
 from recipes.ccd.raw import RawChip, Region
-from recipes.frame import FloatArray, Frame, number_of, strip_bounds
+from recipes.frame import FloatArray, Frame, MaskArray, number_of, strip_bounds
 
 # Attribute in which a master bias hands on the read noise of each amplifier [adu].
 READ_NOISE_OF_AMPLIFIERS = "read_noise_of_amplifiers"
 _PIXELS_A_WINDOW = 4096
 _PIXELS_OF_AN_ESTIMATE = 2**20
+_PIXELS_OF_A_RATIO = 2**18
 _LEAST_USABLE = 0.5
 _PILED_UP = 0.01
 _PIXELS_OF_A_CUT = 2**16
 _ROWS_AT_ONCE = 128
+
+
+def noise_ratio(stdev: float, variance: FloatArray, mask: MaskArray) -> float:
+    """Return the scatter of an image's pixels over that which its variance tells; NaN where no pixel is good.
+
+    An image without sources has 1, and more where it has structure of its own; far less is no exposure's.
+    """
+    step = max(1, variance.size // _PIXELS_OF_A_RATIO)
+    known = variance.ravel()[::step][mask.ravel()[::step] == 0]
+    expected = float(np.sqrt(np.median(known))) if known.size else float("nan")
+    return stdev / expected if expected > 0 else float("nan")
 
 
 def pair_noise(

@@ -56,7 +56,11 @@ class PixelPlaces:
 
 
 def find_places(
-    cards: Mapping[str, Any], shape: tuple[int, int], grid: Grid, box: tuple[int, int, int, int]
+    cards: Mapping[str, Any],
+    shape: tuple[int, int],
+    grid: Grid,
+    box: tuple[int, int, int, int],
+    name: str = "a frame",
 ) -> PixelPlaces:
     """Return where the pixels of a box of the grid lie on a frame.
 
@@ -70,6 +74,8 @@ def find_places(
         The grid.
     box : tuple of int
         First x, first y, width and height of the part of the grid.
+    name : str
+        How errors call the frame.
 
     Returns
     -------
@@ -83,7 +89,7 @@ def find_places(
     """
     wcs = celestial(cards)
     if wcs is None:
-        raise UsageError("a frame without a coordinate system has no place on a grid",
+        raise UsageError(f"{name} has no coordinate system, so no place on a grid",
                          hint="run Science with a reference catalogue on it")  # fmt: skip
     frame = _FrameOnGrid(wcs, grid, shape)
     check = frame.lattice()
@@ -99,7 +105,7 @@ def find_places(
         step //= 2
         affordable = box[2] * box[3] < _MOST_NODES * step**2
     raise UsageError(
-        "the distortion in a frame's coordinate system cannot be inverted: "
+        f"the distortion in the coordinate system of {name} cannot be inverted: "
         + (f"its pixels are found again only to {error:.2g} pixel" if error < math.inf else "the frame is folded"),
         hint="solve its astrometry again with a lower distortion degree",
     )

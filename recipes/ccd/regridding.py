@@ -75,6 +75,7 @@ def regrid(
     *,
     method: Method = "LANCZOS3",
     scale: float = 1.0,
+    name: str = "a frame",
 ) -> Regridded:
     """Resample a frame onto the grid.
 
@@ -94,6 +95,8 @@ def regrid(
         Interpolation.
     scale : float
         What values are multiplied with, such as for a common zeropoint.
+    name : str
+        How errors call the frame.
 
     Returns
     -------
@@ -109,12 +112,12 @@ def regrid(
     from recipes.ccd.kernels.lanczos import Kernel, weights_of
 
     if not (math.isfinite(scale) and scale > 0):
-        raise UsageError(f"a frame cannot be scaled by {scale}", hint="look at its zeropoint")
+        raise UsageError(f"{name} cannot be scaled by {scale}", hint="look at its zeropoint")
     if not data.shape == variance.shape == mask.shape:
-        raise UsageError("data, variance and mask of a frame do not have one shape")
+        raise UsageError(f"data, variance and mask of {name} do not have one shape")
     shape = (data.shape[0], data.shape[1])
-    box = grid.box(cards, shape)
-    places = find_places(cards, shape, grid, box)
+    box = grid.box(cards, shape, name)
+    places = find_places(cards, shape, grid, box, name)
     x0, y0, width, height = box
     samples = _samples(places)
     taps, table = weights_of(method)

@@ -90,17 +90,18 @@ def _damage(
         alike = random.random() < ALL_OF_A_ROLE
         places = [index for index, role in enumerate(roles) if role is roles[place]] if alike else [place]
         seed = int(random.integers(2**32))
+        done = True
         for index in places:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:
                     OF_FILES[name](folder / inputs[index]["path"], np.random.default_rng([seed, index]))
-                except Exception:  # noqa: BLE001, S112 - what an earlier damage left may be no FITS file any more
-                    continue
+                except Exception:  # noqa: BLE001 - what an earlier damage left may be no FITS file any more
+                    done = False
         case.damages.append(f"{name} ({roles[place].role}{'s' if alike else f' {place}'})")
         all_of_it = len(places) == sum(role.primary for role in roles)
         # What comes later may put something in its place again.
-        case.ruined = roles[place].primary and all_of_it and _ruins(name, inputs[place]["kind"])
+        case.ruined = done and roles[place].primary and all_of_it and _ruins(name, inputs[place]["kind"])
     if random.random() < PER_ATTRIBUTE:
         name = str(random.choice(list(OF_ATTRIBUTES)))
         values = OF_ATTRIBUTES[name]

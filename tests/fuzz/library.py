@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recipes.associate_list import associate_list
 from recipes.attributes import FrameAttributes
 from recipes.catalogue import all_recipes
+from recipes.fits_header import wcs_cards
 from recipes.fits_writing import Origin, write_product
 from recipes.frame import Frame
 from recipes.kinds import KINDS
@@ -136,7 +137,7 @@ class Library:
         lists: list[Table] = []
         for number, entry in enumerate(self.entries["RawScience"][:6]):
             raw = Frame(fits.getdata(entry.path).astype(np.float32), attributes=FrameAttributes(**entry.attributes),
-                        name=entry.path.name, wcs=dict(fits.getheader(entry.path)))  # fmt: skip
+                        name=entry.path.name, wcs=wcs_cards(dict(fits.getheader(entry.path))))  # fmt: skip
             made = reduce(raw, None, None, None, None, GainLinearity(1.5), ReadNoise(4.0))
             for product in made.products:
                 self._write(product, f"{product.kind}{number}", "Reduce")
@@ -157,7 +158,7 @@ class Library:
         attributes = json.loads(fits.getheader(coadd.path)["ATTRS"])
         with fits.open(coadd.path) as hdus:
             content = Frame(hdus["SCI"].data, variance=hdus["VAR"].data, mask=hdus["MASK"].data.astype(np.uint16),
-                            wcs=dict(hdus["SCI"].header))  # fmt: skip
+                            wcs=wcs_cards(dict(hdus["SCI"].header)))  # fmt: skip
         self._write(Product("CoaddedRegriddedFrame", content, FrameAttributes(**attributes)), "CoaddedRegriddedFrame")
 
     def _catalogue(self) -> Table:

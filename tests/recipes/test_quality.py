@@ -18,7 +18,8 @@ def test_mean_of_a_bias_is_held_to_ten_adu(value, verdict, flags):
 
 def test_given_limits_overrule():
     measured = [Measured("read_noise", 8.0)]
-    assert judge("ReadNoise", measured, {})[0][0].verdict == "unlimited"
+    assert judge("ReadNoise", measured, {})[0][0].verdict == "good"
+    assert judge("ReducedScienceFrame", [Measured("sky_level", 8.0)], {})[0][0].verdict == "unlimited"
     assert judge("ReadNoise", measured, {"maximum_read_noise": 7.0})[1] == 2
     assert judge("ReadNoise", measured, {"maximum_read_noise": 9.0, "minimum_read_noise": 8.5})[1] == 2
 

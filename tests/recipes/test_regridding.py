@@ -281,10 +281,10 @@ def test_tiny_frames_are_no_crash(shape):
 
 def test_what_cannot_be_placed_is_refused():
     one, none = np.ones((30, 30), np.float32), np.zeros((30, 30), np.uint16)
-    with pytest.raises(UsageError, match="without a coordinate system"):
+    with pytest.raises(UsageError, match="has no coordinate system"):
         regrid(one, one, none, {}, GRID)
-    with pytest.raises(UsageError, match="from the centre of the grid"):
-        regrid(one, one, none, linear_cards((30, 30), centre=(330.0, 0.0)), GRID)
+    with pytest.raises(UsageError, match=r"^far\.fits lies more than 80° from the centre of the grid"):
+        regrid(one, one, none, linear_cards((30, 30), centre=(330.0, 0.0)), GRID, name="far.fits")
     with pytest.raises(UsageError, match="cannot be scaled"):
         regrid(one, one, none, linear_cards((30, 30)), GRID, scale=0.0)
     folded = sip_cards((400, 400), -300.0)
