@@ -82,7 +82,8 @@ def dark(
     data, mask = stack.data, stack.mask
     statistics = clipped_statistics(data, good=mask == 0)
     # What it must scatter by at the least: the gain may be unknown, and with it the photons' share.
-    of_read_out = stack.variance - np.maximum(data, 0) * np.float32(max(photons.values()) / sum(seconds))
+    of_photons = np.maximum(data, 0) * np.float32(max(photons.values()) / sum(seconds))
+    of_read_out = np.asarray(stack.variance - of_photons, np.float32)
     measured = [
         Measured("dark_current", statistics.median, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu/s"),
         Measured("stdev", statistics.stdev, unit="adu/s"),
