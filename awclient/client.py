@@ -145,6 +145,26 @@ class Portal:
         """Return the processing units that the user may use."""
         return list(self._json("GET", "/units")["items"])
 
+    def unit(self, name: str) -> Json:
+        """Return one unit with its settings and cluster managers."""
+        return self._json("GET", f"/units/{_segment(name)}")
+
+    def set_unit(self, name: str, settings: dict[str, str]) -> Json:
+        """Change settings of a unit; ``changed`` has what was before and is now."""
+        return self._json("POST", f"/units/{_segment(name)}", json={"settings": settings})
+
+    def unit_history(self, name: str, limit: int) -> list[Json]:
+        """Return the changes of a unit's settings, newest first."""
+        return list(self._json("GET", f"/units/{_segment(name)}/history", params={"limit": limit})["items"])
+
+    def move(self, number: int, unit: str) -> RunStatus:
+        """Let what waits of a run wait for another unit."""
+        return RunStatus.model_validate(self._json("POST", f"/runs/{number}/move", json={"unit": unit}))
+
+    def cancel_all(self, unit: str = "") -> Json:
+        """Cancel all one's own runs, or all that is on a unit; return how many runs and jobs."""
+        return self._json("POST", f"/units/{_segment(unit)}/cancel" if unit else "/runs/cancel")
+
     def limits(self, **filters: Any) -> list[Json]:
         """Return the limits of QC values."""
         wanted = {name: value for name, value in filters.items() if value not in (None, "")}

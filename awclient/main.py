@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from awclient import data_commands, limits_command, night_command, run_commands
+from awclient import data_commands, limits_command, night_command, run_commands, units_command
 from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
 from awclient.session import JsonOption, Session, complete_recipe, keep_recipe_names, session_of
 from awclient.terminal import clean, out, out_json, out_table, say
@@ -28,6 +28,7 @@ run_commands.register(app)
 data_commands.register(app)
 night_command.register(app)
 limits_command.register(app)
+units_command.register(app)
 
 
 @app.callback()
@@ -121,20 +122,6 @@ def help_recipe(
         return
     out("\n".join(describe(found)))
     out("\n" + found["documentation"])
-
-
-@app.command()
-def units(context: typer.Context, json: JsonOption = False) -> None:
-    """List the processing units that you may use, and how they stand."""
-    with session_of(context).open() as portal:
-        found = portal.units()
-    if json:
-        out_json(found)
-    else:
-        out_table(("unit", "state", "slots", "busy", "waiting", "remark"), [
-            (unit["name"], unit["state"], unit["slots"], unit["busy"], unit["waiting"], unit["reason"])
-            for unit in found
-        ])  # fmt: skip
 
 
 def main() -> None:

@@ -149,10 +149,25 @@ def logs(
             follower.catch_up(found)
 
 
-def cancel(context: typer.Context, run: RunNumber, json: JsonOption = False) -> None:
-    """Cancel a run: its queued jobs at once, its running jobs within seconds."""
+def cancel(
+    context: typer.Context,
+    run: Annotated[int | None, typer.Argument(help="The run's number.", min=1)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All your runs.")] = False,
+    unit: Annotated[str, typer.Option(help="With --all: everybody's on this unit (process managers).")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Cancel a run, or all of yours: queued jobs at once, running jobs within seconds."""
+    if (run is None) != everything or (unit and not everything):
+        raise UsageProblem("say which run, or --all", hint="awrecipe cancel 7, awrecipe cancel --all")
     with session_of(context).open() as portal:
-        _show_status(portal.cancel(run), json)
+        if run is not None:
+            _show_status(portal.cancel(run), json)
+            return
+        done = portal.cancel_all(unit)
+    if json:
+        out_json(done)
+    else:
+        say(f"{done['jobs']} jobs of {done['runs']} runs cancelled; what runs is stopped within seconds")
 
 
 def retry(

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 from archive.context import Context
 from processing_units.contract import JobState
-from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit
-from processing_units.frontend.permissions import visible_runs
+from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit, UnitChange
+from processing_units.frontend.permissions import may_manage_unit, visible_runs
+from processing_units.frontend.unit_settings import shown
 from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load, why_unit_is_slow
 
 _COMMITS_SHOWN = 15
 _GONE_SHOWN = 5
+_CHANGES_SHOWN = 10
 
 
 @dataclass
@@ -27,6 +29,9 @@ class UnitLook:
     last_done: list[Job] = field(default_factory=list)
     waiting: list[Job] = field(default_factory=list)
     running: list[Job] = field(default_factory=list)
+    changes: list[UnitChange] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    may_manage: bool = False
 
     @property
     def busy_share(self) -> int:
@@ -40,6 +45,9 @@ def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = Fals
     look = UnitLook(unit, load, *_judged(unit, load))
     if not in_full:
         return look
+    look.may_manage = may_manage_unit(unit, context)
+    look.settings = shown(unit)
+    look.changes = list(unit.changes.order_by("-pk")[:_CHANGES_SHOWN])
     look.managers = list(live_cluster_managers(unit).order_by("node", "key"))
     up = [manager.pk for manager in look.managers]
     look.gone = list(unit.cluster_managers.exclude(pk__in=up).order_by("-seen_at")[:_GONE_SHOWN])

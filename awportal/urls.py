@@ -29,8 +29,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("recipes/<slug:name>/run/", recipes.run_recipe, name="run-recipe"),
     path("recipes/<slug:name>/inputs/", recipes.recipe_inputs, name="recipe-inputs"),
     path("runs/", runs.runs, name="runs"),
+    path("runs/cancel/", runs.cancel_all, name="cancel-runs"),
     path("runs/<int:pk>/", runs.run, name="run"),
     path("runs/<int:pk>/cancel/", runs.cancel, name="cancel-run"),
+    path("runs/<int:pk>/move/", runs.move, name="move-run"),
     path("runs/<int:pk>/retry/", runs.retry, name="retry-run"),
     path("runs/<int:pk>/again/", runs.again, name="run-again"),
     path("runs/<int:pk>/log/", runs.run_log, name="run-log"),
@@ -40,6 +42,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("units/", units.units, name="units"),
     path("units/<slug:name>/", units.unit, name="unit"),
     path("awworker", joining.awworker, name="awworker"),
+    path("units/<slug:name>/settings/", units.unit_settings, name="unit-settings"),
+    path("units/<slug:name>/cancel/", units.cancel_all, name="cancel-unit"),
     path("api/v1/", api.urls),
 ]
 

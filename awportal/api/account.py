@@ -1,4 +1,4 @@
-"""Who one is, the tokens one has, and the units one may use."""
+"""Who one is, and the tokens one has."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from awportal.api.authentication import context_of_request, user_of
 from awportal.api.errors import Refusal
 from awportal.models import ApiToken
 from awportal.tokens import make_token, revoke_token
-from processing_units.frontend.models import ProcessingUnit
-from processing_units.frontend.permissions import user_type, why_not_on_unit
-from processing_units.frontend.waiting import UnitLoad, unit_load, why_unit_is_slow
+from processing_units.frontend.permissions import user_type
 
 router = Router(tags=["account"])
 
@@ -33,27 +31,6 @@ class WhoAmI(BaseModel):
     privilege: int
     privilege_name: str
     version: str
-
-
-class UnitInformation(BaseModel):
-    """A processing unit, and how it stands."""
-
-    name: str
-    alias: str
-    kind: str
-    state: str
-    reason: str
-    nodes: int
-    slots: int
-    busy: int
-    waiting: int
-    recipes: list[str]
-
-
-class UnitList(BaseModel):
-    """Processing units."""
-
-    items: list[UnitInformation]
 
 
 class TokenInformation(BaseModel):
@@ -98,41 +75,6 @@ def whoami(request: HttpRequest) -> WhoAmI:
         privilege=context.privilege,
         privilege_name=Privilege(context.privilege).label,
         version=version("awportal"),
-    )
-
-
-@router.get("/units", response=UnitList)
-def list_units(request: HttpRequest) -> UnitList:
-    """List the processing units that you may use, and how they stand."""
-    context = context_of_request(request)
-    kind, user = user_type(context), user_of(request)
-    items = []
-    for unit in ProcessingUnit.objects.order_by("name"):
-        # A unit that takes none of this user's jobs is not shown, unless it is only closed for now.
-        why_not = why_not_on_unit(unit, unit.recipes_allowed[0] if unit.recipes_allowed else "", user.pk, kind)
-        if not why_not or not unit.accepting:
-            items.append(_describe(unit, unit_load(unit)))
-    return UnitList(items=items)
-
-
-def _describe(unit: ProcessingUnit, load: UnitLoad) -> UnitInformation:
-    if not unit.accepting:
-        state, reason = "closed", "it accepts no jobs at the moment"
-    elif not load.frontend_is_alive or not load.nodes:
-        state, reason = "down", why_unit_is_slow(load)
-    else:
-        state, reason = ("ready" if load.free_slots else "full"), why_unit_is_slow(load)
-    return UnitInformation(
-        name=unit.name,
-        alias=unit.alias or "",
-        kind=unit.kind,
-        state=state,
-        reason=reason,
-        nodes=load.nodes,
-        slots=load.slots,
-        busy=load.running,
-        waiting=load.queued,
-        recipes=unit.recipes_allowed,
     )
 
 

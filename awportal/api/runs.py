@@ -11,16 +11,17 @@ from django.db import connection
 from django.db.models import Count, Max, Sum
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Path, Query, Router, Status
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from archive.models import Product
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
 from awportal.run_archive import archive_response
 from processing_units.contract import JobState, Plan, RunStatus, Submission
-from processing_units.frontend.cancel import cancel_run
+from processing_units.frontend.cancel import cancel_own, cancel_run
 from processing_units.frontend.logs import log_of
 from processing_units.frontend.models import Run
+from processing_units.frontend.move import move_run
 from processing_units.frontend.permissions import find_run, visible_runs
 from processing_units.frontend.retry import retry_failed
 from processing_units.frontend.status import derived_state, job_counts_of, run_status
@@ -73,6 +74,21 @@ class LogPiece(BaseModel):
     next_offset: int
     text: str
     ended: bool
+
+
+class MoveRequest(BaseModel):
+    """The unit to move to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    unit: str
+
+
+class CancelledRuns(BaseModel):
+    """How much was cancelled."""
+
+    runs: int
+    jobs: int
 
 
 @router.post("/plan", response=Plan)
@@ -187,6 +203,22 @@ def retry(request: HttpRequest, number: Number) -> Status[RunStatus]:
     """Submit the failed jobs again, as a run of their own; asked twice, it is the same new run."""
     context = context_of_request(request)
     return Status(201, run_status(retry_failed(find_run(number, context), context)))
+
+
+@router.post("/runs/{int:number}/move", response=RunStatus)
+def move(request: HttpRequest, number: Number, wanted: MoveRequest) -> RunStatus:
+    """Let what waits of a run wait for another unit; what runs ends where it is."""
+    context = context_of_request(request)
+    run = find_run(number, context)
+    move_run(run, wanted.unit, context)
+    return run_status(run)
+
+
+@router.post("/runs/cancel", response=CancelledRuns)
+def cancel_all(request: HttpRequest) -> CancelledRuns:
+    """Cancel all that your own runs have open."""
+    done = cancel_own(context_of_request(request))
+    return CancelledRuns(runs=done.runs, jobs=done.jobs)
 
 
 def _check_numbers(submission: Submission) -> None:

@@ -12,8 +12,8 @@ from awportal.htmx import wants_part
 from awportal.listing import with_pictures
 from awportal.unit_page import look_at_unit
 from awportal.views.runs import rows_of
-from awportal.views.units import known_units
 from processing_units.frontend.models import Run
+from processing_units.frontend.permissions import visible_units
 from recipes.catalogue import all_recipes
 from recipes.kinds import KINDS
 
@@ -34,6 +34,7 @@ def home(request: HttpRequest) -> HttpResponse:
     answer["rows"] = rows_of(list(mine[:_RUNS]))
     answer["any_open"] = any(row["state"] in {"queued", "running"} for row in answer["rows"])  # type: ignore[attr-defined]
     answer["looks"] = [
-        look_at_unit(unit, context_of(request.user)) for unit in known_units(request).order_by("name")[:12]
+        look_at_unit(unit, context_of(request.user))
+        for unit in visible_units(context_of(request.user)).order_by("name")[:12]
     ]
     return render(request, "parts/home_live.html" if wants_part(request) else "home.html", answer)

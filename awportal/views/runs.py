@@ -18,9 +18,10 @@ from awportal.run_archive import archive_response
 from awportal.run_page import JOBS_SHOWN, bar_of, shown_log, view_run
 from awportal.views.errors import refusals_told
 from processing_units.contract import JobState
-from processing_units.frontend.cancel import cancel_run
+from processing_units.frontend.cancel import cancel_own, cancel_run
 from processing_units.frontend.logs import log_of_run, neutralised
 from processing_units.frontend.models import Run
+from processing_units.frontend.move import move_run, units_to_move_to
 from processing_units.frontend.permissions import find_run, visible_runs
 from processing_units.frontend.retry import retry_failed
 from processing_units.frontend.status import derived_state, job_counts_of
@@ -71,6 +72,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "status": view.status,
         "state": state,
         "states": list(JobState),
+        "elsewhere": units_to_move_to(found, context) if view.status.counts[JobState.QUEUED] else [],
         "log_text": shown_log(view.log),
         "page_number": page,
         "last_page": page * JOBS_SHOWN >= view.total,
@@ -91,6 +93,29 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
         )
     else:
         messages.warning(request, "All jobs had ended already: there was nothing to cancel.")
+    return redirect("run", pk)
+
+
+@login_required
+@require_POST
+@refusals_told
+def cancel_all(request: HttpRequest) -> HttpResponse:
+    """Cancel all that one's own runs have open."""
+    done = cancel_own(context_of(request.user))
+    messages.success(request, f"{done.jobs} jobs of {done.runs} runs cancelled; what runs is stopped within seconds.")
+    return redirect("runs")
+
+
+@login_required
+@require_POST
+@refusals_told
+def move(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let what waits of a run wait for another unit."""
+    context = context_of(request.user)
+    found = find_run(pk, context)
+    moved = move_run(found, request.POST.get("unit", ""), context)
+    rest = f"; {moved.running} run on where they are" if moved.running else ""
+    messages.success(request, f"{moved.jobs} jobs wait for unit {found.unit} now{rest}.")
     return redirect("run", pk)
 
 

@@ -1,18 +1,23 @@
-"""Processing units: what they do, who is up, what waits, what they made last."""
+"""Processing units: what they do, who is up, what waits; for process managers a form to change them."""
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from archive.context import context_of
 from awportal.htmx import wants_part
+from awportal.unit_form import UnitForm
 from awportal.unit_page import look_at_unit
-from processing_units.frontend.models import ProcessingUnit
+from awportal.views.errors import refusals_told
+from processing_units.frontend.cancel import cancel_on_unit
+from processing_units.frontend.permissions import find_unit, require_management_of_unit, visible_units
+from processing_units.frontend.unit_changes import change_unit
+from recipes.errors import UsageError
 
 
 @login_required
@@ -20,23 +25,58 @@ from processing_units.frontend.models import ProcessingUnit
 @never_cache
 def units(request: HttpRequest) -> HttpResponse:
     """List the units that this user may know of."""
-    looks = [look_at_unit(each, context_of(request.user)) for each in known_units(request).order_by("name")]
+    context = context_of(request.user)
+    looks = [look_at_unit(each, context) for each in visible_units(context).order_by("name")]
     return render(request, "parts/unit_list.html" if wants_part(request) else "units.html", {"looks": looks})
 
 
 @login_required
 @require_safe
 @never_cache
+@refusals_told
 def unit(request: HttpRequest, name: str) -> HttpResponse:
     """Show a unit."""
-    found = get_object_or_404(known_units(request), name=name)
-    answer = {"look": look_at_unit(found, context_of(request.user), in_full=True), "unit": found}
+    context = context_of(request.user)
+    found = find_unit(name, context)
+    answer = {"look": look_at_unit(found, context, in_full=True), "unit": found}
     return render(request, "parts/unit_live.html" if wants_part(request) else "unit.html", answer)
 
 
-def known_units(request: HttpRequest) -> QuerySet[ProcessingUnit]:
-    """Return all units but those that other users brought for themselves."""
-    everything = ProcessingUnit.objects.select_related("owner")
-    if request.user.is_staff:
-        return everything
-    return everything.filter(Q(owner__isnull=True) | Q(owner=request.user))
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@refusals_told
+def unit_settings(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the settings of a unit to whoever may change them, and change those that are sent."""
+    context = context_of(request.user)
+    found = find_unit(name, context)
+    require_management_of_unit(found, context)
+    if request.method != "POST":
+        return render(request, "unit_settings.html", {"unit": found, "form": UnitForm(found, context)})
+    form = UnitForm(found, context, request.POST.dict())
+    if form.is_valid():
+        try:
+            made = change_unit(found, form.wanted(), context)
+        except UsageError as problem:
+            form.blame(problem)
+        else:
+            told = ", ".join(f"{change.setting}: {change.after or 'empty'}" for change in made)
+            messages.success(request, f"Changed, and in force now: {told}." if made else "All of it was so already.")
+            return redirect("unit", found.name)
+    return render(request, "unit_settings.html", {"unit": found, "form": form}, status=422)
+
+
+@login_required
+@require_POST
+@refusals_told
+def cancel_all(request: HttpRequest, name: str) -> HttpResponse:
+    """Cancel all that waits or runs on a unit."""
+    context = context_of(request.user)
+    found = find_unit(name, context)
+    require_management_of_unit(found, context)
+    if request.POST.get("sure") != "yes":
+        messages.warning(request, "Nothing was cancelled: say that you mean everybody's jobs.")
+        return redirect("unit-settings", found.name)
+    done = cancel_on_unit(found, context)
+    messages.success(request, f"{done.jobs} jobs of {done.runs} runs cancelled; what runs is stopped within seconds.")
+    return redirect("unit", found.name)

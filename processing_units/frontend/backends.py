@@ -18,7 +18,7 @@ def report(unit: ProcessingUnit, message: BackendReport) -> BackendDirections:
         unit=unit.name,
         kind=unit.kind,
         cluster_managers=unit.cluster_managers_wanted,
-        slots=unit.slots,
+        slots=unit.slots or max(1, unit.cluster_managers_wanted),  # no number of its own: one each
         settings=unit.kind_settings,
         accepting=unit.accepting,
         open_jobs=Job.objects.filter(unit=unit, state__in=(JobState.QUEUED, JobState.RUNNING)).count(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -9,8 +11,9 @@ from django.db.models.functions import Now
 from archive.context import Context
 from processing_units.contract import JobState
 from processing_units.frontend.changes import OPEN_STATES, change, close_ended_runs
-from processing_units.frontend.models import Attempt, Job, Run
-from processing_units.frontend.permissions import require_change_of_run
+from processing_units.frontend.models import Attempt, Chain, Job, ProcessingUnit, Run
+from processing_units.frontend.permissions import require_change_of_run, require_management_of_unit
+from processing_units.frontend.refusals import NotAllowed
 
 _TRIES = 5
 
@@ -27,11 +30,51 @@ def cancel_run(run: Run, context: Context) -> int:
         The run is another user's.
     """
     require_change_of_run(run, context)
+    had_ended = run.ended is not None
     # Written first and for itself: from here on nothing of this run is claimed, whatever happens to this process.
     Run.objects.filter(pk=run.pk, cancel_requested__isnull=True, ended__isnull=True).update(cancel_requested=Now())
     count = cancel_jobs(run.pk, f"cancelled by {context.user}")
     run.refresh_from_db()
+    if had_ended and run.chain_id is not None:  # what would follow on it may still wait for its unit
+        Chain.objects.filter(pk=run.chain_id, ended__isnull=True).update(
+            ended=Now(), reason=f"{run.recipe} (run {run.pk}) was cancelled"
+        )
     return count
+
+
+def cancel_own(context: Context) -> Cancelled:
+    """Cancel all that the user's runs have open."""
+    if context.user is None:
+        raise NotAllowed("visitors have no runs", hint="log in")
+    return _cancel_all(Run.objects.filter(user=context.user), context)
+
+
+def cancel_on_unit(unit: ProcessingUnit, context: Context) -> Cancelled:
+    """Cancel all that waits or runs on a unit, whosever it is; for its process manager.
+
+    Raises
+    ------
+    NotAllowed
+        The unit is not managed by this user.
+    """
+    require_management_of_unit(unit, context)
+    return _cancel_all(Run.objects.filter(jobs__unit=unit, jobs__state__in=OPEN_STATES).distinct(), context)
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """How much was cancelled."""
+
+    runs: int
+    jobs: int
+
+
+def _cancel_all(runs: QuerySet[Run], context: Context) -> Cancelled:
+    found = list(runs.filter(ended__isnull=True).select_related("user").order_by("-pk"))  # what began last goes first
+    # All are marked before the first is brought to its end: what one of them frees, none of the others takes.
+    marked = Run.objects.filter(pk__in=[run.pk for run in found], cancel_requested__isnull=True)
+    marked.update(cancel_requested=Now())
+    return Cancelled(len(found), sum(cancel_jobs(run.pk, f"cancelled by {context.user}") for run in found))
 
 
 def cancel_jobs(run_id: int, by: str) -> int:

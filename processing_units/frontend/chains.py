@@ -16,6 +16,7 @@ from archive.context import Context, visible
 from processing_units.contract import JobState, Submission
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.models import Chain, Run
+from processing_units.frontend.refusals import NotNow
 from processing_units.frontend.run_rows import submit_step
 from processing_units.frontend.status import job_counts_of
 from recipes.catalogue import all_recipes, find_recipe
@@ -151,6 +152,10 @@ def _go_on(chain: Chain, ended: Run) -> None:
             wanted = steps.submission(place, asked, inputs)
             key = f"chain {chain.pk} step {place}"
             submit_step(wanted, context, key, kept=wanted, chain=lambda: chain, step=place)
+            Chain.objects.filter(pk=chain.pk).exclude(reason="").update(reason="")
+        except NotNow as problem:  # it goes on when that is over: the keeper's sweep asks again
+            reason = f"{chain.recipes[place]} waits: {problem.message}"[:1000]
+            Chain.objects.filter(pk=chain.pk, ended__isnull=True).exclude(reason=reason).update(reason=reason)
         except UsageError as problem:
             hint = f" ({problem.hint})" if problem.hint else ""
             end_chain(chain.pk, f"{chain.recipes[place]} could not be submitted: {problem.message}{hint}")

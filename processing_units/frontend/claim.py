@@ -18,7 +18,9 @@ from processing_units.frontend.changes import change, wanted_runs
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.faults import reach
+from processing_units.frontend.locking import lock_unit
 from processing_units.frontend.models import Attempt, ClusterManagerRecord, Job, JobInput, ProcessingUnit, Run
+from processing_units.frontend.permissions import runs_allowed_on
 from recipes.catalogue import all_recipes
 
 # How many of a run's next jobs are compared by what the node holds.
@@ -32,21 +34,54 @@ def claim(unit: ProcessingUnit, message: Claim) -> JobSpec | None:
     """Return the next job for a slot, taken, or None where there is none.
 
     The next job is one of the user with the fewest running on this unit, of that user's oldest run; within it one whose
-    inputs the node already holds, else the first.
+    inputs the node already holds, else the first. What the unit's process manager has set holds from here on: a unit
+    that drains gives nothing, and no more jobs run at a time than it has slots, whatever its cluster managers bring.
     """
     manager = seen(unit, message.cluster_manager, message.node)
     if manager.drain:
         return None
     for _ in range(_ROUNDS):
         found = False
+        if not unit.accepting or not _has_room(unit):
+            return None
         for job_id, attempt in _candidates(unit, message.cached):
             found = True
-            taken = _take(job_id, attempt, manager)
+            try:
+                taken = _take(unit, job_id, attempt, manager)
+            except _Changed as change_of_unit:
+                unit = change_of_unit.unit
+                break
+            except _Full:
+                return None
             if taken is not None:
                 return job_spec(unit, *taken)
         if not found:
             return None
     return None  # others took all that we saw; whoever asks again gets the rest
+
+
+class _Full(Exception):
+    """All slots of the unit are taken."""
+
+
+class _Changed(Exception):
+    """The unit's rules are not those by which the job was chosen."""
+
+    def __init__(self, unit: ProcessingUnit) -> None:
+        super().__init__(unit.name)
+        self.unit = unit
+
+
+def _rules(unit: ProcessingUnit) -> tuple[object, ...]:
+    """Return what decides whether a job may be taken, and what goes into its spec."""
+    return (
+        unit.accepting, unit.recipes_allowed, unit.user_types_allowed, unit.owner_id, unit.memory_mib,
+        unit.wall_seconds, unit.data_server_url,
+    )  # fmt: skip
+
+
+def _has_room(unit: ProcessingUnit) -> bool:
+    return not unit.slots or Job.objects.filter(unit=unit, state=JobState.RUNNING).count() < unit.slots
 
 
 def job_spec(unit: ProcessingUnit, attempt: Attempt, token: str) -> JobSpec:
@@ -124,7 +159,8 @@ def _ready(unit: ProcessingUnit) -> QuerySet[Job]:
 def _runs_by_fair_share(unit: ProcessingUnit) -> list[int]:
     """Return the runs with ready jobs: those of the user with the fewest running jobs first, the oldest first."""
     waiting = _ready(unit).order_by().values("run").distinct()
-    runs = list(Run.objects.filter(pk__in=waiting, cancel_requested__isnull=True).values_list("pk", "user"))
+    wanted = Run.objects.filter(runs_allowed_on(unit), pk__in=waiting, cancel_requested__isnull=True)
+    runs = list(wanted.values_list("pk", "user"))
     if len({user for _, user in runs}) > 1:
         running = Job.objects.filter(unit=unit, state=JobState.RUNNING).order_by().values_list("run__user")
         share = dict(running.annotate(Count("pk")))
@@ -139,10 +175,18 @@ def _bytes_held(job_ids: list[int], cached: list[str]) -> dict[int, int]:
     return dict(held.values_list("job").annotate(Sum("product__file_size")))
 
 
-def _take(job_id: int, attempt: int, manager: ClusterManagerRecord) -> tuple[Attempt, str] | None:
-    """Take a job if it is still free; return the new attempt and its token."""
+def _take(unit: ProcessingUnit, job_id: int, attempt: int, manager: ClusterManagerRecord) -> tuple[Attempt, str] | None:
+    """Take a job if it is still free; return the new attempt and its token.
+
+    Claims of one unit follow each other here, because only then does a count of what runs hold until the job is taken.
+    """
     with transaction.atomic():
-        jobs = Job.objects.filter(pk=job_id, attempt=attempt, run__in=wanted_runs())
+        row = lock_unit(unit.pk)
+        if _rules(row) != _rules(unit):
+            raise _Changed(row)
+        if not _has_room(row):
+            raise _Full
+        jobs = Job.objects.filter(pk=job_id, attempt=attempt, unit=unit.pk, run__in=wanted_runs())
         # Where it can, do not wait for somebody who is taking the same row: go on to the next one.
         if connection.features.has_select_for_update_skip_locked:
             locked = Job.objects.select_for_update(skip_locked=True).filter(pk=job_id, state=JobState.QUEUED)

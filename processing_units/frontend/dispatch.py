@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from processing_units.contract import JobState
 from processing_units.frontend.faults import reach
 from processing_units.frontend.models import Job, Outbox, ProcessingUnit
-from processing_units.frontend.waiting import live_cluster_managers
+from processing_units.frontend.waiting import live_cluster_managers, slots_in_use
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def send_hints(unit: ProcessingUnit) -> int:
     """Top the unit's queue up; return how many hints were sent, 0 where none are needed or the broker is away."""
     reach("dispatch.begun")
     written = list(Outbox.objects.filter(unit=unit).values_list("pk", flat=True))
-    waiting = Job.objects.filter(unit=unit, state=JobState.QUEUED).count()
+    waiting = Job.objects.filter(unit=unit, state=JobState.QUEUED).count() if unit.accepting else 0
     sent = _top_up(unit, waiting) if waiting else 0
     if sent is None:
         return 0
@@ -61,8 +61,8 @@ def sweep() -> int:
 
 
 def _top_up(unit: ProcessingUnit, waiting: int) -> int | None:
-    slots = live_cluster_managers(unit).aggregate(slots=Sum("slots"))["slots"] or 0
-    wanted = min(waiting, HINTS_A_SLOT * max(unit.slots, slots))
+    brought = live_cluster_managers(unit).aggregate(slots=Sum("slots"))["slots"] or 0
+    wanted = min(waiting, HINTS_A_SLOT * (slots_in_use(unit, brought) or unit.slots or 1))
     broker = _broker(settings.BROKER_URL)
     return broker.top_up(queue_name(unit), unit.name, wanted)
 

@@ -30,7 +30,7 @@ class ProcessingUnit(models.Model):
     cluster_managers_wanted = models.PositiveIntegerField(default=1, help_text="how many its backend keeps up")
     key_hash = models.CharField(max_length=64)
     accepting = models.BooleanField(default=True)
-    slots = models.PositiveIntegerField(default=1)
+    slots = models.PositiveIntegerField(default=0, help_text="over all its cluster managers; 0: as many as they bring")
     recipes_allowed = models.JSONField(default=list, blank=True)
     user_types_allowed = models.JSONField(default=list, blank=True)
     memory_mib = models.PositiveIntegerField(default=4096)
@@ -79,6 +79,38 @@ class BackendState(models.Model):
 
     def __str__(self) -> str:
         return f"backend of {self.unit}"
+
+
+class UnitChange(models.Model):
+    """One change of a unit's settings: who, what, from what to what, when. Never changed and never removed."""
+
+    unit = models.ForeignKey(ProcessingUnit, on_delete=models.CASCADE, related_name="changes")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    who = models.CharField(max_length=150, help_text="how the user was called, or where the command was typed")
+    made = models.DateTimeField()
+    setting = models.CharField(max_length=40)
+    value_before = models.CharField(max_length=1000, blank=True)
+    value_after = models.CharField(max_length=1000, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["unit", "made"], name="change_of_unit")]
+
+    def __str__(self) -> str:
+        return f"{self.setting} of {self.unit_id}: {self.value_before} to {self.value_after}"
+
+
+class UnitDefault(models.Model):
+    """The unit of runs for which none was named: of a recipe (``*``: all) and a type of user (0: all)."""
+
+    recipe = models.CharField(max_length=40)
+    user_type = models.PositiveSmallIntegerField(default=0)
+    unit = models.ForeignKey(ProcessingUnit, on_delete=models.CASCADE, related_name="default_for")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["recipe", "user_type"], name="unit_default_once")]
+
+    def __str__(self) -> str:
+        return f"{self.unit_id} for {self.recipe} of users of type {self.user_type}"
 
 
 class ClusterManagerRecord(models.Model):

@@ -13,6 +13,10 @@ class NotAllowed(UsageError):
     """The user may not do this; a process manager or administrator may, or can allow it."""
 
 
+class NotNow(NotAllowed):
+    """What is asked for is refused for now: a unit that drains, a limit that is reached; what can wait, waits."""
+
+
 class NotFound(UsageError):
     """There is no such thing, or none that this user may see: the two look the same."""
 

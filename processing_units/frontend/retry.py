@@ -6,13 +6,15 @@ from collections import defaultdict
 
 from django.db import IntegrityError, transaction
 
-from archive.context import Context
+from archive.context import Context, context_of
+from archive.models import Privilege
 from processing_units.contract import JobState
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.job_rows import JobRow, write_jobs
 from processing_units.frontend.models import Job, JobInput, Run
 from processing_units.frontend.permissions import require_change_of_run, user_type, why_not_on_unit
-from processing_units.frontend.refusals import NotAllowed, TooLate
+from processing_units.frontend.refusals import TooLate
+from processing_units.frontend.unit_choice import ChosenUnit, choose_unit
 from recipes.catalogue import find_recipe
 
 _AT_ONCE = 500
@@ -26,19 +28,22 @@ def retry_failed(run: Run, context: Context) -> Run:
     Raises
     ------
     NotAllowed
-        The run is another user's, or its unit takes no jobs of this user any more.
+        The run is another user's, or neither its unit nor any other takes it any more.
     TooLate
         No job of the run failed.
     """
     require_change_of_run(run, context)
-    why_not = why_not_on_unit(run.unit, run.recipe, run.user_id, user_type(context))
+    owner = context_of(run.user)
+    chosen = ChosenUnit(run.unit, f"the unit of run {run.pk}")
+    why_not = why_not_on_unit(run.unit, run.recipe, run.user_id, user_type(owner))
     if why_not:
-        raise NotAllowed(why_not, hint="submit the recipe again on another unit, or ask its process manager")
+        other = choose_unit(None, run.recipe, owner)
+        chosen = ChosenUnit(other.unit, f"{other.reason}; {why_not}")
     try:
         with transaction.atomic():
             failed = list(run.jobs.filter(state=JobState.FAILED, retried_as__isnull=True).order_by("ordinal"))
             if failed:
-                return _resubmit(run, failed)
+                return _resubmit(run, failed, chosen)
     except IntegrityError:
         pass  # somebody retried the same jobs at the same moment: theirs is the run
     latest = Run.objects.filter(jobs__retry_of__run=run).order_by("-pk").first()
@@ -47,18 +52,18 @@ def retry_failed(run: Run, context: Context) -> Run:
     return latest
 
 
-def _resubmit(run: Run, failed: list[Job]) -> Run:
+def _resubmit(run: Run, failed: list[Job], chosen: ChosenUnit) -> Run:
     now = database_now()
     again = Run.objects.create(
         user=run.user,
         project=run.project,
-        privilege=run.privilege,
+        privilege=Privilege.MYDB if chosen.unit.owner_id is not None else run.privilege,
         recipe=run.recipe,
         recipe_version=find_recipe(run.recipe).version,
         parameters=run.parameters,
         submission=run.submission,
-        unit=run.unit,
-        unit_reason=f"the unit of run {run.pk}",
+        unit=chosen.unit,
+        unit_reason=chosen.reason[:200],
         remark=f"retry of {len(failed)} failed jobs of run {run.pk}",
         idempotency_key=f"retry of run {run.pk} from job {failed[0].ordinal}",
         submitted=now,

@@ -12,8 +12,8 @@ from archive.models import Product
 from processing_units.contract import ChainStep, JobState, JobStatus, RunStatus
 from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.clock import database_now
+from processing_units.frontend.line import Line
 from processing_units.frontend.models import Attempt, Job, Run
-from processing_units.frontend.waiting import UnitLoad, unit_load, why_it_waits, why_unit_is_slow
 
 RunState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -37,19 +37,19 @@ def run_status(
         False leaves the list of jobs out.
     """
     counts = job_counts(run)
-    load = unit_load(run.unit) if counts[JobState.QUEUED] else None
+    line = Line(run) if counts[JobState.QUEUED] else None
     jobs: list[JobStatus] = []
     if with_jobs:
         chosen = run.jobs.order_by("ordinal").select_related("cluster_manager")
         if state is not None:
             chosen = chosen.filter(state=state)
-        jobs = job_statuses(run, chosen[offset : None if limit is None else offset + limit], load)
+        jobs = job_statuses(run, chosen[offset : None if limit is None else offset + limit], line)
     return RunStatus(
         id=run.pk,
         recipe=run.recipe,
         version=run.recipe_version,
         state=derived_state(counts),
-        reason=_reason_of_run(run, counts, load),
+        reason=_reason_of_run(run, counts, line),
         unit=run.unit.name,
         unit_reason=run.unit_reason,
         user=run.user.get_username(),
@@ -111,24 +111,23 @@ def steps_of(run: Run) -> list[ChainStep]:
 
 def job_status(job: Job) -> JobStatus:
     """Return how one job stands."""
-    load = unit_load(job.unit) if job.state == JobState.QUEUED else None
+    line = Line(job.run) if job.state == JobState.QUEUED else None
     chosen = Job.objects.filter(pk=job.pk).select_related("cluster_manager")
-    return job_statuses(job.run, chosen, load)[0]
+    return job_statuses(job.run, chosen, line)[0]
 
 
-def job_statuses(run: Run, jobs: QuerySet[Job], load: UnitLoad | None) -> list[JobStatus]:
+def job_statuses(run: Run, jobs: QuerySet[Job], line: Line | None) -> list[JobStatus]:
     """Return how jobs of one run stand; the number of queries does not grow with the number of jobs."""
     listed = list(jobs)
     products = _products_of([job.pk for job in listed])
-    own_before = _own_before(run, listed) if load else {}
     faults = _faults_of([job for job in listed if job.state == JobState.FAILED])
-    now = load.now if load else database_now()
+    now = database_now()
     return [
         JobStatus(
             number=job.ordinal,
             label=job.label,
             state=JobState(job.state),
-            reason=_reason_of_job(job, products[job.pk], load, run.user_id, own_before.get(job.pk, 0)),
+            reason=_reason_of_job(job, products[job.pk], line),
             fault=faults.get(job.pk, ""),
             attempt=job.attempt,
             node=job.cluster_manager.node if job.cluster_manager else "",
@@ -148,16 +147,6 @@ def _faults_of(failed: list[Job]) -> dict[int, str]:
     return dict(ended.values_list("job", "outcome"))
 
 
-def _own_before(run: Run, jobs: list[Job]) -> dict[int, int]:
-    """Return for each queued job how many of the same user's queued jobs on the unit come before it."""
-    if not any(job.state == JobState.QUEUED for job in jobs):
-        return {}
-    queued = Job.objects.filter(unit=run.unit_id, state=JobState.QUEUED)
-    earlier_runs = queued.filter(run__user=run.user_id, run__lt=run.pk).count()
-    before = queued.filter(run=run).order_by("ordinal").values_list("pk", flat=True)
-    return {pk: earlier_runs + place for place, pk in enumerate(before)}
-
-
 def _products_of(job_ids: list[int]) -> dict[int, list[int]]:
     products: dict[int, list[int]] = defaultdict(list)
     for begin in range(0, len(job_ids), _CHUNK):
@@ -167,9 +156,9 @@ def _products_of(job_ids: list[int]) -> dict[int, list[int]]:
     return products
 
 
-def _reason_of_job(job: Job, made: list[int], load: UnitLoad | None, user_id: int, own_before: int) -> str:
-    if job.state == JobState.QUEUED and load is not None:
-        return why_it_waits(load, job, user_id, own_before)
+def _reason_of_job(job: Job, made: list[int], line: Line | None) -> str:
+    if job.state == JobState.QUEUED and line is not None:
+        return line.why_it_waits(job)
     if job.state == JobState.RUNNING:
         return job.stage
     if job.state == JobState.DONE and job.left_out and not made:
@@ -177,15 +166,15 @@ def _reason_of_job(job: Job, made: list[int], load: UnitLoad | None, user_id: in
     return f"{job.reason} ({job.hint})" if job.hint else job.reason
 
 
-def _reason_of_run(run: Run, counts: dict[JobState, int], load: UnitLoad | None) -> str:
+def _reason_of_run(run: Run, counts: dict[JobState, int], line: Line | None) -> str:
     total = sum(counts.values())
-    if load is not None and not counts[JobState.RUNNING]:
-        first = run.jobs.filter(state=JobState.QUEUED).order_by("ordinal").first()
-        if first is not None:
-            return why_it_waits(load, first, run.user_id, _own_before(run, [first]).get(first.pk, 0))
-    if load is not None:
-        slow = f"; {why_unit_is_slow(load)}" if not load.free_slots else ""
-        return f"{counts[JobState.RUNNING]} of {total} jobs run, {counts[JobState.QUEUED]} wait{slow}"
+    first = run.jobs.filter(state=JobState.QUEUED).order_by("ordinal").first() if line is not None else None
+    if line is not None and first is not None:
+        if not counts[JobState.RUNNING]:
+            return line.why_it_waits(first)
+        slow = line.why_slow(first)
+        rest = f"{counts[JobState.RUNNING]} of {total} jobs run, {counts[JobState.QUEUED]} wait"
+        return f"{rest}; {slow}" if slow else rest
     if counts[JobState.RUNNING]:
         return f"{counts[JobState.RUNNING]} of {total} jobs run"
     if counts[JobState.FAILED]:

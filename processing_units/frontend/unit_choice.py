@@ -1,4 +1,7 @@
-"""On which unit a run goes: the one that the user names, or the one where it is likely to be done first, and why."""
+"""On which unit a run goes, and why.
+
+The one that the user names, the default that a process manager set, or where it is likely to be done first.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from dataclasses import dataclass
 
 from archive.context import Context
 from archive.models import Profile
-from processing_units.frontend.models import ProcessingUnit
+from processing_units.frontend.models import ProcessingUnit, UnitDefault
 from processing_units.frontend.permissions import user_type, why_not_on_unit
-from processing_units.frontend.refusals import NotAllowed, NotFound
+from processing_units.frontend.refusals import NotAllowed, NotFound, NotNow
+from processing_units.frontend.unit_defaults import ALL_RECIPES, default_unit
 from processing_units.frontend.waiting import UnitLoad, unit_load
 from recipes.errors import UsageError
 
@@ -60,13 +64,27 @@ def choose_unit(name: str | None, recipe: str, context: Context) -> ChosenUnit:
         raise UsageError(
             "there is no processing unit yet", hint="a process manager makes one: manage.py unit create NAME"
         )
-    best = offers[0] if not offers[0].why_not else None
+    default = default_unit(recipe, user_type(context))
+    takes_it = [offer for offer in offers if not offer.why_not]
+    best = next((offer for offer in takes_it if default is not None and offer.unit.pk == default.unit_id), None)
+    by_default = best is not None
+    best = best or next(iter(takes_it), None)
     if name:
         return _named(name, offers, best, context)
     if best is None:
         reasons = "; ".join(offer.why_not for offer in offers)
-        raise NotAllowed(f"no unit takes this: {reasons}", hint="ask a process manager, or try again later")
-    return ChosenUnit(best.unit, _why(best.load, sum(not offer.why_not for offer in offers)))
+        kind = NotNow if any(not offer.unit.accepting for offer in offers) else NotAllowed
+        raise kind(f"no unit takes this: {reasons}", hint="ask a process manager, or try again later")
+    if by_default:
+        return ChosenUnit(best.unit, f"the default for {_for_whom(default)}")
+    return ChosenUnit(best.unit, _why(best.load, len(takes_it)))
+
+
+def _for_whom(default: UnitDefault | None) -> str:
+    if default is None or (default.recipe == ALL_RECIPES and not default.user_type):
+        return "all"
+    words = [] if default.recipe == ALL_RECIPES else [default.recipe]
+    return " of ".join(words + ([f"users of type {default.user_type}"] if default.user_type else []))
 
 
 def _named(name: str, offers: list[UnitOffer], best: UnitOffer | None, context: Context) -> ChosenUnit:
@@ -75,7 +93,8 @@ def _named(name: str, offers: list[UnitOffer], best: UnitOffer | None, context: 
         raise NotFound(f"there is no unit {name!r}", hint="the units are: " + ", ".join(o.unit.name for o in offers))
     if offer.why_not:
         open_units = [other.unit.name for other in offers if not other.why_not]
-        raise NotAllowed(offer.why_not, hint=f"open to you: {', '.join(open_units) or 'none at the moment'}")
+        kind = NotAllowed if offer.unit.accepting else NotNow
+        raise kind(offer.why_not, hint=f"open to you: {', '.join(open_units) or 'none at the moment'}")
     is_default = best is not None and best.unit.pk == offer.unit.pk
     if user_type(context) < Profile.UserType.CHOOSES and not is_default:
         raise NotAllowed(
@@ -86,7 +105,7 @@ def _named(name: str, offers: list[UnitOffer], best: UnitOffer | None, context: 
 
 def _badness(load: UnitLoad) -> tuple[bool, bool, int, float, str]:
     """Sort key: units that work before those that do not, then free slots, then the shortest queue for its slots."""
-    slots = max(load.slots, load.unit.slots, 1)
+    slots = max(load.slots or load.unit.slots, 1)
     free = min(load.free_slots, 1_000_000) - load.queued
     return (
         not load.frontend_is_alive,

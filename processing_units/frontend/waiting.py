@@ -24,7 +24,7 @@ class UserLoad:
 
 @dataclass(frozen=True)
 class UnitLoad:
-    """What a unit is doing."""
+    """What a unit is doing; ``slots`` are those that count: its cluster managers' together, its own number at most."""
 
     unit: ProcessingUnit
     now: datetime
@@ -83,7 +83,12 @@ def unit_load(unit: ProcessingUnit) -> UnitLoad:
         .order_by()
     )
     users = {row["run__user"]: UserLoad(row["running"], row["queued"], row["first"] or 0) for row in rows}
-    return UnitLoad(unit, database_now(), up["nodes"] or 0, up["slots"] or 0, users)
+    return UnitLoad(unit, database_now(), up["nodes"] or 0, slots_in_use(unit, up["slots"] or 0), users)
+
+
+def slots_in_use(unit: ProcessingUnit, brought: int) -> int:
+    """Return how many slots count of those that cluster managers have brought: the unit's own number is the most."""
+    return min(unit.slots, brought) if unit.slots else brought
 
 
 def live_cluster_managers(unit: ProcessingUnit) -> QuerySet[ClusterManagerRecord]:
@@ -93,8 +98,10 @@ def live_cluster_managers(unit: ProcessingUnit) -> QuerySet[ClusterManagerRecord
     )
 
 
-def why_it_waits(load: UnitLoad, job: Job, user_id: int, own_before: int) -> str:
-    """Return the reason why a queued job has not started."""
+def why_it_waits(load: UnitLoad, job: Job, user_id: int, own_before: int, why_not: str = "") -> str:
+    """Return the reason why a queued job has not started; `why_not` is the rule of the unit that is against it."""
+    if why_not:
+        return _shortened(f"waiting: {why_not}; move it to another unit: awrecipe units move {job.run_id} UNIT")
     if job.not_before is not None and job.not_before > load.now:
         seconds = (job.not_before - load.now).total_seconds()
         return _shortened(f"waiting: tried again in {seconds:.0f} s, after {job.reason or 'a fault of the machine'}")
@@ -106,6 +113,8 @@ def why_it_waits(load: UnitLoad, job: Job, user_id: int, own_before: int) -> str
 def why_unit_is_slow(load: UnitLoad) -> str:
     """Return what keeps a unit's queue from moving at once."""
     name = load.unit.name
+    if not load.unit.accepting:
+        return f"unit {name} is drained: it begins no jobs until a process manager lets it accept them"
     if load.unit.alive_at is None:
         return f"the frontend of unit {name} has not been started yet"
     if not load.frontend_is_alive:

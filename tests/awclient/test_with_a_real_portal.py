@@ -184,3 +184,38 @@ def test_limits_are_shown_and_set_by_an_administrator(awrecipe: Any) -> None:
     assert "0 limits learned" in awrecipe("limits", "learn", "--instrument", "cam")[2]
     assert "1 limits taken away" in awrecipe("limits", "clear", "--instrument", "cam")[2]
     assert awrecipe("limits", "learn", "--instrument", "cam", "--sigmas", "1")[0] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_manager_changes_a_unit(awrecipe: Any, night: Path) -> None:
+    code, _, said = awrecipe("units", "set", "local", "slots=4")
+    assert (code, "only a process manager changes unit local" in said) == (3, True)
+    awrecipe("ingest", str(night))
+    run = str(json.loads(awrecipe("run", "Bias", "--night", "2024-05-12", "--json")[1])["id"])
+    User.objects.update(is_staff=True)
+    code, _, said = awrecipe("units", "set", "local", "slots=4", "walltime=2h", "recipes=Reduce")
+    assert (code, said.splitlines()) == (
+        0,
+        ["local: slots is 4, was 0", "local: walltime is 7200, was 3600", "local: recipes is Reduce, was empty"],
+    )
+    assert "unit local does not run Bias" in awrecipe("status", run)[1]
+    ProcessingUnit.objects.create(name="other", port=2, key_hash="1" * 64)
+    code, _, said = awrecipe("units", "move", run, "other")
+    assert (code, f"run {run} waits for unit other now" in said) == (0, True)
+    code, _, said = awrecipe("units", "set", "local", "slots=many", "alias=x")
+    assert (code, "slots: 'many' is no whole number" in said) == (2, True)
+    assert "accepting is no, was yes" in awrecipe("units", "drain", "local")[2]
+    assert awrecipe("units", "list")[1].splitlines()[1].split()[:2] == ["local", "closed"]
+    assert "all of it was so already" in awrecipe("units", "drain", "local")[2]
+    assert "accepting is yes, was no" in awrecipe("units", "accept", "local")[2]
+    shown = awrecipe("units", "show", "local")[1]
+    assert "  slots=4\n" in shown
+    assert "  alias=\n" in shown
+    history = [line.split()[2:] for line in awrecipe("units", "history", "local")[1].splitlines()[1:]]
+    assert history[0] == ["anna", "accepting", "no", "yes"]
+    assert history[-1] == ["anna", "slots", "0", "4"]
+    assert awrecipe("units", "show", "nowhere")[0] == 2
+    code, _, said = awrecipe("cancel", "--all", "--unit", "other")
+    assert (code, "1 jobs of 1 runs cancelled" in said) == (0, True)
+    assert "0 jobs of 0 runs cancelled" in awrecipe("cancel", "--all")[2]
+    assert awrecipe("cancel")[0] == awrecipe("cancel", run, "--all")[0] == 2

@@ -29,7 +29,8 @@ class Command(BaseCommand):
             action.add_argument("--type", type=int, choices=Profile.UserType.values, help=_TYPES)
             action.add_argument("--project", help="make the user a member; a new name makes the project")
             action.add_argument("--project-manager", action="store_true", help="with --project: may publish there")
-            action.add_argument("--administrator", choices=["yes", "no"])
+            action.add_argument("--process-manager", choices=["yes", "no"], help="may change units and cancel any run")
+            action.add_argument("--administrator", choices=["yes", "no"], help="a process manager, and more")
         actions.add_parser("list", help="list the users")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -63,6 +64,9 @@ class Command(BaseCommand):
     def _apply(self, user: User, options: dict[str, Any]) -> None:
         if options.get("type"):
             Profile.objects.filter(user=user).update(user_type=options["type"])
+        if options.get("process_manager"):
+            user.is_staff = options["process_manager"] == "yes"
+            user.save(update_fields=["is_staff"])
         if options.get("administrator"):
             is_administrator = options["administrator"] == "yes"
             user.is_staff = user.is_superuser = is_administrator
@@ -82,5 +86,6 @@ def _line(user: User) -> str:
         f"{membership.project}{' (manager)' if membership.is_manager else ''}"
         for membership in Membership.objects.filter(user=user).select_related("project").order_by("project__name")
     )
-    words = [user.username, f"type {int(kind)}", "administrator" if user.is_superuser else "", projects]
+    role = "administrator" if user.is_superuser else "process manager" if user.is_staff else ""
+    words = [user.username, f"type {int(kind)}", role, projects]
     return " · ".join(word for word in words if word)

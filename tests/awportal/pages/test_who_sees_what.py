@@ -43,6 +43,8 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "runs": ("get", LOGIN, 200, 200, 200),
     "run": ("get", LOGIN, 404, 200, 200),
     "cancel-run": ("post", LOGIN, 404, 302, 302),
+    "cancel-runs": ("post", LOGIN, 302, 302, 302),
+    "move-run": ("post", LOGIN, 404, 404, 404),  # without a unit there is nowhere to move, whoever asks
     "retry-run": ("post", LOGIN, 404, 302, 302),
     "run-again": ("get", LOGIN, 404, 302, 302),
     "run-log": ("get", LOGIN, 404, 200, 200),
@@ -52,6 +54,8 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "units": ("get", LOGIN, 200, 200, 200),
     "unit": ("get", LOGIN, 200, 200, 200),
     "awworker": ("get", 200, 200, 200, 200),
+    "unit-settings": ("get", LOGIN, 403, 403, 200),
+    "cancel-unit": ("post", LOGIN, 403, 403, 302),
 }
 # The users' interface has a table of its own, made from its own description: tests/awportal_api.
 ELSEWHERE = {"api"}

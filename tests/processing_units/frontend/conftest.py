@@ -109,10 +109,10 @@ def context(user: User) -> Context:
 
 @pytest.fixture
 def unit(db: None) -> ProcessingUnit:
-    """A unit with two slots whose frontend has been alive for an hour."""
+    """A unit with as many slots as nodes bring, whose frontend has been alive for an hour."""
     now = timezone.now()
     return ProcessingUnit.objects.create(
-        name="local", port=8001, slots=2, key_hash=hash_of(UNIT_KEY), alive_at=now, alive_since=now - timedelta(hours=1)
+        name="local", port=8001, slots=0, key_hash=hash_of(UNIT_KEY), alive_at=now, alive_since=now - timedelta(hours=1)
     )
 
 

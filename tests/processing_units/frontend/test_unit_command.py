@@ -68,10 +68,10 @@ def test_it_is_changed_and_listed(hpc: ProcessingUnit) -> None:
         (["create", "hpc", "--port", "8101"], "there is a unit 'hpc' already; `manage.py unit set hpc` changes it"),
         (["create", "other"], "say at which port its frontend listens: --port PORT"),
         (["set", "hcp"], "there is no unit 'hcp'; the units are: hpc"),
-        (["set", "hpc", "--recipes", "Bies"], "there is no recipe 'Bies'"),
-        (["set", "hpc", "--user-types", "5"], "user type '5' is none of 1, 2, 3, 4"),
-        (["set", "hpc", "--port", "70000"], "a port lies from 1 to 65535"),
-        (["set", "hpc", "--owner", "nobody"], "there is no user 'nobody'"),
+        (["set", "hpc", "--recipes", "Bies"], "recipes: there is no recipe 'Bies'"),
+        (["set", "hpc", "--user-types", "5"], "user_types: user type '5' is none of 1, 2, 3, 4"),
+        (["set", "hpc", "--port", "70000"], "port: '70000' is no whole number from 1 to 65535"),
+        (["set", "hpc", "--owner", "nobody"], "owner: there is no user 'nobody'"),
     ],
 )
 def test_what_is_wrong_is_told(hpc: ProcessingUnit, arguments: list[str], told: str) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
 import secrets
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
-from archive.models import Profile
 from processing_units.frontend.attempts import hash_of
 from processing_units.frontend.models import ProcessingUnit
-from recipes.catalogue import all_recipes
+from processing_units.frontend.unit_settings import apply_changes
+from recipes.errors import UsageError
 
-_SETTABLE = ("alias", "host", "port", "kind", "slots", "memory_mib", "wall_seconds", "data_server_url", "accepting")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+# Option: setting.
+_SETTINGS = {
+    "alias": "alias", "host": "host", "port": "port", "kind": "kind", "slots": "slots", "memory_mib": "memory",
+    "wall_seconds": "walltime", "data_server_url": "data_server", "accepting": "accepting", "recipes": "recipes",
+    "user_types": "user_types", "owner": "owner", "default": "default", "cluster_managers": "cluster_managers",
+    "kind_settings": "kind_settings",
+}  # fmt: skip
 
 
 class Command(BaseCommand):
@@ -39,7 +49,9 @@ class Command(BaseCommand):
             action.add_argument("--host")
             action.add_argument("--port", type=int)
             action.add_argument("--kind")
-            action.add_argument("--slots", type=int)
+            action.add_argument("--slots", type=int, help="over all its cluster managers; 0: as many as they bring")
+            action.add_argument("--cluster-managers", type=int, help="how many its backend keeps up")
+            action.add_argument("--kind-settings", help="what its kind of backend needs to know, as JSON")
             action.add_argument("--memory-mib", type=int)
             action.add_argument("--wall-seconds", type=int)
             action.add_argument("--data-server-url")
@@ -48,6 +60,10 @@ class Command(BaseCommand):
             action.add_argument("--user-types", help="comma-separated, of 1-4; an empty text allows all")
             action.add_argument(
                 "--owner", help="a user (of type 4) whose jobs alone it runs; an empty text: nobody's own"
+            )
+            action.add_argument(
+                "--default",
+                help="for whom it is the unit when they name none: RECIPE, RECIPE:USERTYPE, *:USERTYPE or *",
             )
         actions.add_parser("list", help="list the units")
         key = actions.add_parser("key", help="write a new key; the old one is void at once")
@@ -64,15 +80,17 @@ class Command(BaseCommand):
             raise CommandError(f"there is a unit {name!r} already; `manage.py unit set {name}` changes it")
         if not options.get("port"):
             raise CommandError("say at which port its frontend listens: --port PORT")
-        unit = ProcessingUnit(name=name)
-        _apply(unit, options)
-        path = _write_key(unit, options.get("key_file"))
+        if not _NAME.fullmatch(name):
+            raise CommandError(f"{name!r} is no name of a unit: letters, digits, - and _, at most 40")
+        with transaction.atomic():
+            unit = ProcessingUnit.objects.create(name=name, port=min(max(options["port"], 0), 65535), key_hash="")
+            _apply(unit, options)
+            path = _write_key(unit, options.get("key_file"))
         self.stdout.write(f"unit {name} at {unit.host}:{unit.port}; its key is in {path}")
 
     def _set(self, options: dict[str, Any]) -> None:
         unit = _find(options["name"])
         _apply(unit, options)
-        unit.save()
         self.stdout.write(_line(unit))
 
     def _list(self, _options: dict[str, Any]) -> None:
@@ -94,27 +112,11 @@ def _find(name: str) -> ProcessingUnit:
 
 
 def _apply(unit: ProcessingUnit, options: dict[str, Any]) -> None:
-    for name in _SETTABLE:
-        value = options.get(name)
-        if value is not None:
-            setattr(unit, name, value == "yes" if name == "accepting" else value)
-    if options.get("recipes") is not None:
-        unit.recipes_allowed = [name.strip() for name in options["recipes"].split(",") if name.strip()]
-        unknown = [name for name in unit.recipes_allowed if name not in all_recipes()]
-        if unknown:
-            raise CommandError(f"there is no recipe {unknown[0]!r}; the recipes are: {', '.join(all_recipes())}")
-    if options.get("user_types") is not None:
-        types = [text.strip() for text in options["user_types"].split(",") if text.strip()]
-        wrong = [text for text in types if text not in {str(kind.value) for kind in Profile.UserType}]
-        if wrong:
-            raise CommandError(f"user type {wrong[0]!r} is none of 1, 2, 3, 4")
-        unit.user_types_allowed = [int(text) for text in types]
-    if options.get("owner") is not None:
-        unit.owner = User.objects.filter(username=options["owner"]).first()
-        if options["owner"] and unit.owner is None:
-            raise CommandError(f"there is no user {options['owner']!r}")
-    if not 0 < unit.port < 65536 or unit.slots < 1:
-        raise CommandError("a port lies from 1 to 65535, and a unit has at least one slot")
+    given = {setting: str(options[option]) for option, setting in _SETTINGS.items() if options.get(option) is not None}
+    try:
+        apply_changes(unit, given, by=None, who=f"manage.py, {getpass.getuser()}", on_server=True)
+    except UsageError as problem:
+        raise CommandError(f"{problem.message}; {problem.hint}" if problem.hint else problem.message) from None
 
 
 def _write_key(unit: ProcessingUnit, path: Path | None) -> Path:
@@ -135,7 +137,12 @@ def _write_key(unit: ProcessingUnit, path: Path | None) -> Path:
 
 
 def _line(unit: ProcessingUnit) -> str:
-    parts = [unit.name, f"{unit.host}:{unit.port}", unit.kind, f"{unit.slots} slots"]
+    parts = [
+        unit.name,
+        f"{unit.host}:{unit.port}",
+        unit.kind,
+        f"{unit.slots} slots" if unit.slots else "slots as they come",
+    ]
     parts.append("accepting" if unit.accepting else "closed")
     if unit.recipes_allowed:
         parts.append(f"recipes {','.join(unit.recipes_allowed)}")

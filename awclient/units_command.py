@@ -1,0 +1,146 @@
+"""`awrecipe units list | show | set | drain | accept | history | move`: where jobs run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from awclient.errors import UsageProblem
+from awclient.session import JsonOption, session_of
+from awclient.terminal import out, out_json, out_table, say
+
+if TYPE_CHECKING:
+    from awclient.client import Json
+
+units = typer.Typer(help="Processing units: how they stand, and for process managers how they are changed on the fly.")
+UnitName = Annotated[str, typer.Argument(help="The unit's name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.add_typer(units, name="units", invoke_without_command=True)
+
+
+@units.callback()
+def _begin(context: typer.Context, json: JsonOption = False) -> None:
+    if context.invoked_subcommand is None:
+        _list(context, json)
+
+
+@units.command("list")
+def list_units(context: typer.Context, json: JsonOption = False) -> None:
+    """List the processing units that you may use, and how they stand."""
+    _list(context, json)
+
+
+def _list(context: typer.Context, json: bool) -> None:
+    with session_of(context).open() as portal:
+        found = portal.units()
+    if json:
+        out_json(found)
+    else:
+        out_table(("unit", "state", "slots", "busy", "waiting", "remark"), [
+            (unit["name"], unit["state"], unit["slots"], unit["busy"], unit["waiting"], unit["reason"])
+            for unit in found
+        ])  # fmt: skip
+
+
+@units.command()
+def show(context: typer.Context, name: UnitName, json: JsonOption = False) -> None:
+    """Show a unit: how it stands, its settings as you would type them, its cluster managers."""
+    with session_of(context).open() as portal:
+        unit = portal.unit(name)
+    if json:
+        out_json(unit)
+    else:
+        _show(unit)
+
+
+@units.command("set")
+def set_unit(
+    context: typer.Context,
+    name: UnitName,
+    changes: Annotated[list[str], typer.Argument(help="KEY=VALUE, as `units show` prints them.", metavar="KEY=VALUE")],
+    json: JsonOption = False,
+) -> None:
+    """Change settings of a unit, all or none; they hold from the next claim on, and no job is lost."""
+    settings = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise UsageProblem(f"{change}: write KEY=VALUE", hint=f"`awrecipe units show {name}` shows the keys")
+        settings[key.strip()] = value
+    _change(context, name, settings, json)
+
+
+@units.command()
+def drain(context: typer.Context, name: UnitName, json: JsonOption = False) -> None:
+    """Begin no more jobs on a unit: what runs ends, what waits goes on waiting (`units move` takes it elsewhere)."""
+    _change(context, name, {"accepting": "no"}, json)
+
+
+@units.command()
+def accept(context: typer.Context, name: UnitName, json: JsonOption = False) -> None:
+    """Let a drained unit begin jobs again."""
+    _change(context, name, {"accepting": "yes"}, json)
+
+
+@units.command()
+def history(
+    context: typer.Context,
+    name: UnitName,
+    limit: Annotated[int, typer.Option(help="How many changes to list.", min=1, max=1000)] = 50,
+    json: JsonOption = False,
+) -> None:
+    """List who changed what of a unit, from what to what, and when."""
+    with session_of(context).open() as portal:
+        items = portal.unit_history(name, limit)
+    if json:
+        out_json(items)
+        return
+    out_table(("when (UT)", "who", "setting", "before", "after"), [
+        (entry["made"][:19].replace("T", " "), entry["who"], entry["setting"], entry["before"] or "-",
+         entry["after"] or "-")
+        for entry in items
+    ])  # fmt: skip
+
+
+@units.command()
+def move(
+    context: typer.Context,
+    run: Annotated[int, typer.Argument(help="The run's number.", min=1)],
+    name: Annotated[str, typer.Argument(help="The unit to move to.")],
+    json: JsonOption = False,
+) -> None:
+    """Let what waits of a run wait for another unit; what runs of it ends where it is."""
+    with session_of(context).open() as portal:
+        status = portal.move(run, name)
+    if json:
+        out_json(status.model_dump(mode="json"))
+    else:
+        say(f"run {status.id} waits for unit {status.unit} now: {status.reason or status.state}")
+
+
+def _change(context: typer.Context, name: str, settings: dict[str, str], json: bool) -> None:
+    with session_of(context).open() as portal:
+        unit = portal.set_unit(name, settings)
+    if json:
+        out_json(unit)
+        return
+    for key, (before, after) in unit["changed"].items():
+        say(f"{name}: {key} is {after or 'empty'}, was {before or 'empty'}")
+    if not unit["changed"]:
+        say(f"{name}: all of it was so already")
+
+
+def _show(unit: Json) -> None:
+    out(f"unit {unit['name']}{' (' + unit['alias'] + ')' if unit['alias'] else ''}: {unit['state']}: {unit['reason']}")
+    out(f"{unit['busy']} of {unit['slots']} slots busy, {unit['waiting']} jobs wait")
+    out("\n".join(f"  {key}={value}" for key, value in unit["settings"].items()))
+    if unit["cluster_managers"]:
+        out_table(("node", "busy", "load", "up since", "heard of", "key"), [
+            (each["node"], f"{each['busy']} of {each['slots']}", f"{each['load']:.2f}",
+             each["up_at"][:19].replace("T", " "), each["seen_at"][11:19], each["key"])
+            for each in unit["cluster_managers"]
+        ])  # fmt: skip

@@ -1,0 +1,199 @@
+"""Processing units: how they stand, what they are told, who told them; for process managers also to change them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated
+
+from django.http import HttpRequest
+from ninja import Query, Router
+from pydantic import BaseModel, ConfigDict, Field
+
+from awportal.api.authentication import context_of_request, user_of
+from awportal.api.runs import CancelledRuns
+from processing_units.frontend.cancel import cancel_on_unit
+from processing_units.frontend.models import ProcessingUnit
+from processing_units.frontend.permissions import (
+    find_unit,
+    may_manage_unit,
+    type_of,
+    visible_units,
+    why_not_allowed,
+)
+from processing_units.frontend.unit_changes import change_unit
+from processing_units.frontend.unit_settings import shown
+from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load, why_unit_is_slow
+
+router = Router(tags=["units"])
+
+_LONGEST_HISTORY = 1000
+
+
+class UnitInformation(BaseModel):
+    """A processing unit, and how it stands."""
+
+    name: str
+    alias: str
+    kind: str
+    state: str
+    reason: str
+    nodes: int
+    slots: int
+    busy: int
+    waiting: int
+    recipes: list[str]
+
+
+class UnitList(BaseModel):
+    """Processing units."""
+
+    items: list[UnitInformation]
+
+
+class ClusterManagerInformation(BaseModel):
+    """A cluster manager that is up."""
+
+    key: str
+    node: str
+    slots: int
+    busy: int
+    load: float
+    up_at: datetime.datetime
+    seen_at: datetime.datetime
+    drains: bool
+
+
+class UnitDetail(UnitInformation):
+    """A unit with its settings, as they would be typed, and its cluster managers."""
+
+    settings: dict[str, str]
+    may_manage: bool
+    cluster_managers: list[ClusterManagerInformation]
+
+
+class SettingsRequest(BaseModel):
+    """Settings of a unit as texts, by their name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: dict[str, Annotated[str, Field(max_length=20_000)]] = Field(max_length=50)
+
+
+class ChangeInformation(BaseModel):
+    """One change: who, what, from what to what, when."""
+
+    made: datetime.datetime
+    who: str
+    setting: str
+    before: str
+    after: str
+
+
+class ChangeList(BaseModel):
+    """Changes, newest first."""
+
+    items: list[ChangeInformation]
+
+
+class ChangedUnit(UnitDetail):
+    """A unit after a change, and what that was."""
+
+    changed: dict[str, tuple[str, str]]
+
+
+@router.get("/units", response=UnitList)
+def list_units(request: HttpRequest) -> UnitList:
+    """List the processing units that you may use or manage, and how they stand."""
+    context = context_of_request(request)
+    user = user_of(request)
+    kind = type_of(user)
+    items = []
+    for unit in visible_units(context).order_by("name"):
+        # A unit that takes none of this user's jobs is not shown, unless it is only closed for now.
+        recipe = unit.recipes_allowed[0] if unit.recipes_allowed else ""
+        if may_manage_unit(unit, context) or not why_not_allowed(unit, recipe, user.pk, kind):
+            items.append(_described(unit, unit_load(unit)))
+    return UnitList(items=items)
+
+
+@router.get("/units/{name}", response=UnitDetail)
+def one_unit(request: HttpRequest, name: str) -> UnitDetail:
+    """Return a unit with its settings and cluster managers."""
+    context = context_of_request(request)
+    unit = find_unit(name, context)
+    return UnitDetail(**_in_full(unit, may_manage_unit(unit, context)))
+
+
+@router.post("/units/{name}", response=ChangedUnit)
+def set_unit(request: HttpRequest, name: str, wanted: SettingsRequest) -> ChangedUnit:
+    """Change settings of a unit, all or none; they hold from the next claim on."""
+    context = context_of_request(request)
+    unit = find_unit(name, context)
+    made = change_unit(unit, wanted.settings, context)
+    changed = {change.setting: (change.before, change.after) for change in made}
+    return ChangedUnit(**_in_full(unit, may_manage_unit(unit, context)), changed=changed)
+
+
+@router.get("/units/{name}/history", response=ChangeList)
+def unit_history(
+    request: HttpRequest, name: str, limit: Annotated[int, Query(ge=1, le=_LONGEST_HISTORY)] = 50
+) -> ChangeList:
+    """List the changes of a unit's settings, newest first."""
+    changes = find_unit(name, context_of_request(request)).changes.order_by("-pk")[:limit]
+    return ChangeList(
+        items=[
+            ChangeInformation(
+                made=change.made, who=change.who, setting=change.setting, before=change.value_before,
+                after=change.value_after,
+            )
+            for change in changes
+        ]
+    )  # fmt: skip
+
+
+@router.post("/units/{name}/cancel", response=CancelledRuns)
+def cancel_unit(request: HttpRequest, name: str) -> CancelledRuns:
+    """Cancel all that waits or runs on a unit, whosever it is."""
+    context = context_of_request(request)
+    done = cancel_on_unit(find_unit(name, context), context)
+    return CancelledRuns(runs=done.runs, jobs=done.jobs)
+
+
+def _described(unit: ProcessingUnit, load: UnitLoad) -> UnitInformation:
+    if not unit.accepting:
+        state, reason = "closed", "it accepts no jobs at the moment; what runs goes on"
+    elif not load.frontend_is_alive or not load.nodes:
+        state, reason = "down", why_unit_is_slow(load)
+    else:
+        state, reason = ("ready" if load.free_slots else "full"), why_unit_is_slow(load)
+    return UnitInformation(
+        name=unit.name,
+        alias=unit.alias or "",
+        kind=unit.kind,
+        state=state,
+        reason=reason,
+        nodes=load.nodes,
+        slots=load.slots,
+        busy=load.running,
+        waiting=load.queued,
+        recipes=unit.recipes_allowed,
+    )
+
+
+def _in_full(unit: ProcessingUnit, may_manage: bool) -> dict[str, object]:
+    managers = [
+        ClusterManagerInformation(
+            key=each.key, node=each.node, slots=each.slots, busy=each.busy, load=each.load, up_at=each.up_at,
+            seen_at=each.seen_at, drains=each.drain,
+        )
+        for each in live_cluster_managers(unit).order_by("node", "key")
+    ]  # fmt: skip
+    settings = shown(unit)
+    if not may_manage:
+        del settings["kind_settings"]  # hosts and paths of machines are no business of users'
+    return {
+        **_described(unit, unit_load(unit)).model_dump(),
+        "settings": settings,
+        "may_manage": may_manage,
+        "cluster_managers": managers,
+    }
