@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Method = Literal["NEAREST", "BILINEAR", "LANCZOS2", "LANCZOS3", "LANCZOS4"]
 
 # Side of the pieces in which a frame is resampled: its pixels and those of the grid stay in a core's own cache.
-TILE = 512
+TILE = 512  # at most WIDEST of the kernels
 _INSIDE = 1e-3  # pixel by which a place may lie beyond the outermost centres
 _SAMPLES_OF_NOISE = 4096
 _GOLDEN = (0.7548776662466927, 0.5698402909980532)  # steps that fill a square evenly (Roberts 2018, R2)
@@ -109,7 +109,8 @@ def regrid(
         The frame has no coordinate system or one that cannot be inverted, lies far from the grid, or `scale` is not
         above zero.
     """
-    from recipes.ccd.kernels.lanczos import Kernel, weights_of
+    from recipes.ccd.kernels.lanczos import Kernel
+    from recipes.ccd.kernels.lanczos_weights import weights_of
 
     if not (math.isfinite(scale) and scale > 0):
         raise UsageError(f"{name} cannot be scaled by {scale}", hint="look at its zeropoint")
@@ -120,27 +121,27 @@ def regrid(
     places = find_places(cards, shape, grid, box, name)
     x0, y0, width, height = box
     samples = _samples(places)
-    taps, table = weights_of(method)
-    noise_factor, area = _noise_factor(places, shape, box, taps, table, samples)
+    taps, terms = weights_of(method)
+    noise_factor, area = _noise_factor(places, shape, box, taps, terms, samples)
     made = Regridded(np.empty((height, width), np.float32), np.empty((height, width), np.float32),
                      np.empty((height, width), np.uint16), x0, y0, grid.cards(x0, y0), noise_factor * area,
                      places.error)  # fmt: skip
-    kernel = Kernel(taps, table, samples, scale, noise_factor)
-    pieces = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]
-    threads.each(lambda corner: _resample_tile((data, variance, mask), places, kernel, made, *corner), pieces)
+    kernel = Kernel(taps, terms, samples, scale, noise_factor)
+    pieces = [(*rows, *columns) for rows in _even(height) for columns in _even(width)]
+    threads.each(lambda piece: _resample_tile((data, variance, mask), places, kernel, made, *piece), pieces)
     return made
 
 
 def _resample_tile(
     source: tuple[FloatArray, FloatArray, MaskArray], places: PixelPlaces, kernel: Kernel, made: Regridded, y: int,
-    x: int,
+    end_y: int, x: int, end_x: int,
 ) -> None:  # fmt: skip
     """Resample one piece of the grid, in place."""
-    from recipes.ccd.kernels.lanczos import Mesh, Planes, resample, room_for
+    from recipes.ccd.kernels.lanczos import Mesh, Planes, new_run, resample
     from recipes.ccd.kernels.lanczos_filling import tile_of
 
-    rows, columns = min(TILE, made.data.shape[0] - y), min(TILE, made.data.shape[1] - x)
-    window = slice(y, y + rows), slice(x, x + columns)
+    rows, columns = end_y - y, end_x - x
+    window = slice(y, end_y), slice(x, end_x)
     height, width = source[0].shape
     part = _nodes_around(places, y, x, rows, columns)
     bounds = _needed(part, height, width)
@@ -156,8 +157,14 @@ def _resample_tile(
     limits = (-_INSIDE - x0, width - 1 + _INSIDE - x0, -_INSIDE - y0, height - 1 + _INSIDE - y0)
     step = places.step
     mesh = Mesh(nodes, step, (y // step - 1) * step - y, (x // step - 1) * step - x, limits)
-    resample(tile, mesh, kernel, room_for(step), Planes(made.data, made.variance, made.mask),
+    resample(tile, mesh, kernel, new_run(), Planes(made.data, made.variance, made.mask),
              (y, x, rows, columns))  # fmt: skip
+
+
+def _even(length: int) -> list[tuple[int, int]]:
+    """Return first and end of pieces of about one length, TILE at most."""
+    number = -(-length // TILE)
+    return [(length * piece // number, length * (piece + 1) // number) for piece in range(number)]
 
 
 def _nodes_around(places: PixelPlaces, y: int, x: int, rows: int, columns: int) -> NDArray[np.float64]:
@@ -173,9 +180,12 @@ def _needed(nodes: NDArray[np.float64], height: int, width: int) -> tuple[int, i
     bounds = []
     for plane, length in ((nodes[1], height), (nodes[0], width)):
         known = plane[np.isfinite(plane)]
-        if not known.size or known.max() < -1 or known.min() > length:
+        if not known.size:
             return None
-        bounds += [max(0, math.floor(known.min()) - MARGIN), min(length, math.ceil(known.max()) + MARGIN + 1)]
+        least, most = float(known.min()), float(known.max())
+        if most < -1 or least > length:
+            return None
+        bounds += [max(0, math.floor(least) - MARGIN), min(length, math.ceil(most) + MARGIN + 1)]
     y0, y1, x0, x1 = bounds
     return (y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
 
@@ -188,10 +198,10 @@ def _samples(places: PixelPlaces) -> int:
 
 def _noise_factor(
     places: PixelPlaces, shape: tuple[int, int], box: tuple[int, int, int, int], taps: int,
-    table: NDArray[np.float32], samples: int,
+    terms: NDArray[np.float32], samples: int,
 ) -> tuple[float, float]:  # fmt: skip
     """Return the mean over the frame of the sum of the squared weights that make a pixel, and of its area ratio."""
-    from recipes.ccd.kernels.lanczos import PHASES
+    from recipes.ccd.kernels.lanczos_weights import weights_at
 
     index = np.arange(1, _SAMPLES_OF_NOISE + 1)
     x, y = (np.floor(index * step % 1.0 * side) for step, side in zip(_GOLDEN, box[2:], strict=True))
@@ -200,23 +210,37 @@ def _noise_factor(
     inside = (frame_x >= 0) & (frame_y >= 0) & (frame_x <= width - 1) & (frame_y <= height - 1)
     if not inside.any():
         return 1.0, 1.0
+    mean_area = float(area[inside].mean())
     if taps == 2 and samples == 1:
-        return 1.0, float(area[inside].mean())
-    x, y, number = x[inside], y[inside], int(inside.sum())
-    base_x, base_y = np.floor(frame_x[inside]).astype(int), np.floor(frame_y[inside]).astype(int)
+        return 1.0, mean_area
+    if samples == 1:
+        along, across = (weights_at(place[inside] % 1.0, terms) for place in (frame_x, frame_y))
+        return float(np.mean(np.square(along).sum(axis=0) * np.square(across).sum(axis=0))), mean_area
+    x, y = x[inside], y[inside]
     side = 2 * samples + 12
-    weights = np.zeros((number, side, side))
-    rows = np.arange(number)
+    weights = np.zeros((len(x), side, side))
+    base_x, base_y = np.floor(frame_x[inside]).astype(int), np.floor(frame_y[inside]).astype(int)
     offsets = (np.arange(samples) + 0.5) / samples - 0.5
     for dy in offsets:
         for dx in offsets:
             px, py, _ = places.at(x + dx, y + dy)
-            for j in range(taps):
-                for i in range(taps):
-                    ix, iy = np.floor(px).astype(int), np.floor(py).astype(int)
-                    weight = table[((py - iy) * PHASES + 0.5).astype(int), j].astype(float)
-                    weight *= table[((px - ix) * PHASES + 0.5).astype(int), i]
-                    at_y = np.clip(iy - base_y + j + side // 2 - taps // 2, 0, side - 1)
-                    at_x = np.clip(ix - base_x + i + side // 2 - taps // 2, 0, side - 1)
-                    weights[rows, at_y, at_x] += weight / samples**2
-    return float(np.mean(np.square(weights).sum(axis=(1, 2)))), float(area[inside].mean())
+            _spread(weights, px - base_x, py - base_y, taps, terms)
+    return float(np.mean(np.square(weights / samples**2).sum(axis=(1, 2)))), mean_area
+
+
+def _spread(
+    weights: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], taps: int, terms: NDArray[np.float32]
+) -> None:
+    """Add the weights that a place gives to the pixels around it, which lie about the middle of `weights`."""
+    from recipes.ccd.kernels.lanczos_weights import weights_at
+
+    if taps == 2:
+        x, y = np.floor(x + 0.5), np.floor(y + 0.5)
+    ix, iy = np.floor(x).astype(int), np.floor(y).astype(int)
+    along, across = weights_at(x - ix, terms), weights_at(y - iy, terms)
+    rows, side = np.arange(len(weights)), weights.shape[1]
+    for j in range(taps):
+        for i in range(taps):
+            at_y = np.clip(iy + j + side // 2 - taps // 2, 0, side - 1)
+            at_x = np.clip(ix + i + side // 2 - taps // 2, 0, side - 1)
+            weights[rows, at_y, at_x] += across[j] * along[i]

@@ -10,6 +10,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -127,12 +128,18 @@ def _problem(cards: dict[str, Any]) -> str:
 
 
 def celestial(cards: Mapping[str, Any]) -> Any:
-    """Return the cards as an astropy WCS of two celestial axes, or None where it is none."""
+    """Return the cards as an astropy WCS of two celestial axes, or None where it is none; nobody may change it."""
+    return _celestial(tuple(cards.items()))
+
+
+@lru_cache(maxsize=2)  # a frame's is asked for several times in a row, and takes 10 ms
+def _celestial(items: tuple[tuple[str, Any], ...]) -> Any:
     from astropy.io import fits
     from astropy.wcs import WCS
 
+    cards = dict(items)
     header = fits.Header()
-    for keyword, value in cards.items():
+    for keyword, value in items:
         header[keyword] = value
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,4 @@
-"""Kernels of regridding: interpolating a tile of a frame at the places that a coarse mesh gives.
-
-Lanczos windowed sinc: Duchon 1979, J. Appl. Meteor. 18, 1016.
-"""
+"""Kernels of regridding: interpolating a tile of a frame at the places that a coarse mesh gives."""
 
 from __future__ import annotations
 
@@ -11,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.ccd.kernels.compiled import compiled, inlined, warm_up
-from recipes.ccd.kernels.lanczos_filling import BRIDGED, GOOD, PAD, WIDE, Tile, tile_of
+from recipes.ccd.kernels.lanczos_filling import GOOD, PAD, Tile, tile_of
+from recipes.ccd.kernels.lanczos_masked import near_masked
+from recipes.ccd.kernels.lanczos_taps import between, combine4, combine6, combine8, take
+from recipes.ccd.kernels.lanczos_weights import ROOM, SPARE, find_weights, weights_of
 from recipes.masks import INTERPOLATED, NO_DATA
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Wholes = NDArray[np.int32]
+Limits = tuple[float, float, float, float]
+Cubic = tuple[float, float, float, float]
 Whole = np.uintp
 
-PHASES = 4096  # places within a pixel for which weights are kept: 1.2e-4 pixel at most from the one wanted
-
-# A masked pixel counts where its bilinear weight is more than this: a bridged one errs by about its noise, and the
-# kernel's own lobes, which reach farther, weigh more.
-_LEAST_BRIDGED = 0.05
-_LEAST_WIDE = 1e-3
-_TOGETHER = 8  # pixels from which it pays to do them together
+_FAR = 1e8  # pixel: farther than any place of a frame
+_NOWHERE = -(2**30)
 
 
 class Mesh(NamedTuple):
@@ -39,18 +37,18 @@ class Mesh(NamedTuple):
     step: int
     first_y: int
     first_x: int
-    limits: tuple[float, float, float, float]
+    limits: Limits
 
 
 class Kernel(NamedTuple):
-    """How to interpolate: taps in each direction, their weights by phase, places to each pixel, and factors.
+    """How to interpolate: taps in each direction, polynomials of their weights, places to each pixel, and factors.
 
     A pixel is the mean of ``samples``² places in it, times ``factor`` and the area ratio, its variance as well times
     ``noise_factor``.
     """
 
     taps: int
-    table: Floats
+    terms: Floats
     samples: int
     factor: float
     noise_factor: float
@@ -65,108 +63,62 @@ class Planes(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Places of pixels of one row that lie side by side, what is found for them, and room for their weights."""
+    """Pixels of one row that lie side by side: places, what is found for them, and their weights.
 
-    x: Doubles
-    y: Doubles
+    A place is column and row of the pixel that it lies in and how far to the right and up in it; ``spot`` is the same
+    for pixels that follow each other along a row of the tile. ``along`` and ``across`` have ROOM places for each tap.
+    """
+
+    column: Wholes
+    row: Wholes
+    spot: Wholes
+    right: Floats
+    up: Floats
+    ratio: Floats
     value: Floats
     noise: Floats
+    lost: NDArray[np.uint8]
     along: Floats
     across: Floats
-    phase_x: NDArray[np.uintp]
-    phase_y: NDArray[np.uintp]
 
 
-def room_for(number: int) -> Run:
-    """Return room for a run of so many pixels."""
-    x, y = np.empty((2, number))
-    value, noise = np.empty((2, number), np.float32)
-    along, across = np.empty((2, 8, number), np.float32)
-    phase_x, phase_y = np.empty((2, number), np.uintp)
-    return Run(x, y, value, noise, along, across, phase_x, phase_y)
-
-
-def weights_of(method: str) -> tuple[int, Floats]:
-    """Return the number of taps in each direction (4, 6 or 8; 2 for NEAREST) and their weights at each phase.
-
-    The taps begin ``taps / 2 - 1`` pixels before the pixel in which the position lies. But for NEAREST the weights have
-    exact moments: they add up to one and have their centre at the position.
-    """
-    half = {"NEAREST": 1, "BILINEAR": 2, "LANCZOS2": 2, "LANCZOS3": 3, "LANCZOS4": 4}[method]
-    phase = np.arange(PHASES + 1)[:, np.newaxis] / PHASES
-    distance = np.arange(1 - half, half + 1)[np.newaxis] - phase
-    if method == "NEAREST":
-        weights = np.where((distance > -0.5) & (distance <= 0.5), 1.0, 0.0)
-    elif method == "BILINEAR":
-        weights = np.maximum(1 - np.abs(distance), 0)
-    else:
-        weights = np.where(np.abs(distance) < half, np.sinc(distance) * np.sinc(distance / half), 0)
-        weights[np.abs(weights) < 1e-15] = 0
-        weights = _with_exact_moments(weights, distance, half)
-    table = np.zeros((PHASES + 1, 8), np.float32)
-    table[:, : 2 * half] = weights
-    return 2 * half, table
-
-
-def _with_exact_moments(weights: Doubles, distance: Doubles, half: int) -> Doubles:
-    """Return Lanczos weights that add up to one, and to zero times the distance.
-
-    Windowed, they do neither: with LANCZOS3 flux would waver by 0.6 % with the phase, and, with the first put right
-    alone, still by 0.1 % where a distortion changes the scale by 1 %. What is missing of the first moment is given by a
-    straight line over the taps, up to 0.003 a weight.
-    """
-    weights = weights / weights.sum(axis=1, keepdims=True)
-    missing = -np.sum(weights * distance, axis=1, keepdims=True)
-    within = np.abs(distance) < half
-    zeroth, first, second = (np.sum(within * distance**power, axis=1, keepdims=True) for power in range(3))
-    slope = missing / (second - first**2 / zeroth)
-    return np.asarray(weights + slope * (distance - first / zeroth) * within)
+def new_run() -> Run:
+    """Return room for the pixels of a row."""
+    column, row, spot = np.zeros((3, ROOM), np.int32)
+    right, up, ratio, value, noise = np.zeros((5, ROOM), np.float32)
+    along, across = np.zeros((2, 8 * ROOM), np.float32)
+    return Run(column, row, spot, right, up, ratio, value, noise, np.zeros(ROOM, np.uint8), along, across)
 
 
 @compiled
 def resample(tile: Tile, mesh: Mesh, kernel: Kernel, run: Run, made: Planes, window: tuple[int, int, int, int]) -> None:
-    """Interpolate a tile for a window (first row, first column, rows, columns) of the planes that are made."""
+    """Interpolate a tile for a window (first row, first column, rows, columns) of the planes that are made.
+
+    The window is at most WIDEST columns wide.
+    """
     top, left, rows, columns = window
-    step, samples, count = mesh.step, kernel.samples, mesh.nodes.shape[2]
-    along = np.empty((3, count))
+    step, samples = mesh.step, kernel.samples
+    along = np.empty((3, mesh.nodes.shape[2]))
     lost = np.empty(columns, np.uint8)
-    part = 1.0 / step
-    share = kernel.factor / (samples * samples)
-    noise_share = share * kernel.factor * kernel.noise_factor
+    whole = slice(left, left + columns)
     for row in range(rows):
-        whole = slice(left, left + columns)
-        row_data, row_variance, row_mask = (
-            made.data[top + row, whole], made.variance[top + row, whole], made.mask[top + row, whole]
-        )  # fmt: skip
-        row_data[:], row_variance[:], row_mask[:], lost[:] = 0, 0, 0, 0
-        cell_y = (row - mesh.first_y) // step
+        data, variance, bits = made.data[top + row, whole], made.variance[top + row, whole], made.mask[top + row, whole]
+        data[:], variance[:], bits[:], lost[:] = 0, 0, 0, 0
+        cell = (row - mesh.first_y) // step
+        gone = 0
         for sub_y in range(samples):
-            up = (row + (sub_y + 0.5) / samples - 0.5 - mesh.first_y - cell_y * step) / step
-            _blend(mesh.nodes, cell_y, up, along)
-            for cell in range(1, count - 2):
-                origin = mesh.first_x + cell * step
-                start, end = max(origin, 0), min(origin + step, columns)
-                if start >= end:
-                    continue
-                bits, gone = row_mask[start:end], lost[start:end]
-                data, variance = row_data[start:end], row_variance[start:end]
-                a0, a1, a2, a3 = _cubic(along[2], cell)
-                for sub_x in range(samples):
-                    place = (start - origin + (sub_x + 0.5) / samples - 0.5) / step
-                    inside = _find_places(along, cell, place, part, mesh.limits, end - start, run)
-                    if inside and kernel.taps != 2 and not _any_touched(tile.touched, run, end - start):
-                        _clean(tile, kernel, end - start, run)
-                    else:
-                        _with_care(tile, kernel, mesh.limits, end - start, run, bits, gone)
-                    for index in range(end - start):
-                        t = place + index * part
-                        ratio = a0 + t * (a1 + t * (a2 + t * a3))
-                        data[index] += np.float32(share * ratio) * run.value[index]
-                        variance[index] += np.float32(noise_share * ratio * ratio) * run.noise[index]
-        for column in range(columns):
-            if lost[column]:
-                row_data[column], row_variance[column] = 0, 0
-                row_mask[column] = (row_mask[column] & ~np.uint16(INTERPOLATED)) | np.uint16(NO_DATA)
+            _blend(mesh.nodes, cell, (row + (sub_y + 0.5) / samples - 0.5 - mesh.first_y - cell * step) / step, along)
+            for sub_x in range(samples):
+                outside = _find_places(along, mesh, (sub_x + 0.5) / samples - 0.5, columns, tile, kernel.taps, run)
+                if outside < columns:
+                    _interpolate(tile, kernel, columns, run, bits)
+                    _add(run.value, run.noise, run.ratio, kernel, data, variance)
+                gone += _lose(run.lost, lost)
+        if gone:
+            for column in range(columns):
+                if lost[column]:
+                    data[column], variance[column] = 0, 0
+                    bits[column] = (bits[column] & ~np.uint16(INTERPOLATED)) | np.uint16(NO_DATA)
 
 
 @compiled
@@ -192,248 +144,148 @@ def _cubic(values: Doubles, cell: int) -> tuple[float, float, float, float]:
 
 
 @compiled
-def _find_places(
-    along: Doubles, cell: int, place: float, step: float, limits: tuple[float, float, float, float], number: int,
-    run: Run,
-) -> bool:  # fmt: skip
-    """Find x and y of pixels of a cell, the first at `place` in it; return whether all are on the frame."""
-    a0, a1, a2, a3 = _cubic(along[0], cell)
-    b0, b1, b2, b3 = _cubic(along[1], cell)
-    least_x, least_y = max(limits[0], 0.0), max(limits[2], 0.0)
-    outside = 0
-    for index in range(number):
-        t = place + index * step
+def _find_places(along: Doubles, mesh: Mesh, shift: float, columns: int, tile: Tile, taps: int, run: Run) -> int:
+    """Find the places of the pixels of a row, or beside them by `shift`; return how many are not on the frame."""
+    outside, width = 0, tile.mask.shape[1]
+    rounding = np.float32(0.5 if taps == 2 else 0.0)
+    for cell in range(1, along.shape[1] - 2):
+        origin = mesh.first_x + cell * mesh.step
+        start, end = max(origin, 0), min(origin + mesh.step, columns)
+        if start < end:
+            x, y, area = _cubic(along[0], cell), _cubic(along[1], cell), _cubic(along[2], cell)
+            first = (start - origin + shift) / mesh.step
+            outside += _in_cell(x, y, area, first, 1.0 / mesh.step, mesh.limits, rounding, start, end, width, run)
+    return outside
+
+
+@compiled
+def _in_cell(
+    x_terms: Cubic, y_terms: Cubic, area: Cubic, first: float, part: float, limits: Limits, rounding: np.float32,
+    start: int, end: int, width: int, run: Run,
+) -> int:  # fmt: skip
+    """Find the places of pixels of a cell, from a corner of it: float32 is right to 1e-5 pixel there."""
+    columns, rows, spots, lost = run.column[start:end], run.row[start:end], run.spot[start:end], run.lost[start:end]
+    rights, ups, ratios = run.right[start:end], run.up[start:end], run.ratio[start:end]
+    base_x, base_y = np.floor(min(x_terms[0], sum(x_terms))), np.floor(min(y_terms[0], sum(y_terms)))
+    if not (abs(base_x) < _FAR and abs(base_y) < _FAR):
+        columns[:], rows[:], spots[:], lost[:], rights[:], ups[:], ratios[:] = 0, 0, _NOWHERE, 1, 0, 0, 0
+        return end - start
+    a0, a1, a2, a3 = (
+        np.float32(x_terms[0] - base_x),
+        np.float32(x_terms[1]),
+        np.float32(x_terms[2]),
+        np.float32(x_terms[3]),
+    )
+    b0, b1, b2, b3 = (
+        np.float32(y_terms[0] - base_y),
+        np.float32(y_terms[1]),
+        np.float32(y_terms[2]),
+        np.float32(y_terms[3]),
+    )
+    c0, c1, c2, c3 = np.float32(area[0]), np.float32(area[1]), np.float32(area[2]), np.float32(area[3])
+    zero_x, zero_y = np.float32(-base_x), np.float32(-base_y)
+    least_x, most_x = np.float32(limits[0] - base_x), np.float32(limits[1] - base_x)
+    least_y, most_y = np.float32(limits[2] - base_y), np.float32(limits[3] - base_y)
+    column, row, wide = np.int32(base_x), np.int32(base_y), np.int32(width)
+    place, step = np.float32(first), np.float32(part)
+    outside = np.int32(0)
+    for index in range(end - start):
+        t = place + np.float32(index) * step
         x = a0 + t * (a1 + t * (a2 + t * a3))
         y = b0 + t * (b1 + t * (b2 + t * b3))
-        run.x[index], run.y[index] = x, y
-        outside += not ((x >= least_x) & (x <= limits[1]) & (y >= least_y) & (y <= limits[3]))  # so is NaN
-    return outside == 0
+        off = not ((x >= least_x) & (x <= most_x) & (y >= least_y) & (y <= most_y))
+        x = zero_x if off else max(x, zero_x)
+        y = zero_y if off else max(y, zero_y)
+        whole_x, whole_y = np.floor(x + rounding), np.floor(y + rounding)
+        columns[index], rows[index] = column + np.int32(whole_x), row + np.int32(whole_y)
+        spot = (row + np.int32(whole_y)) * wide + column + np.int32(whole_x) - np.int32(start + index)
+        spots[index] = np.int32(_NOWHERE) if off else spot
+        rights[index], ups[index] = x - whole_x, y - whole_y
+        ratios[index] = c0 + t * (c1 + t * (c2 + t * c3))
+        lost[index] = off
+        outside += off
+    return int(outside)
 
 
 @compiled
-def _any_touched(touched: NDArray[np.uint8], run: Run, number: int) -> bool:
-    flat, width = touched.reshape(-1), Whole(touched.shape[1])
-    found = np.uint8(0)
-    for index in range(number):
-        found |= flat[Whole(int(run.y[index])) * width + Whole(int(run.x[index]))]
-    return bool(found != 0)
-
-
-@compiled
-def _clean(tile: Tile, kernel: Kernel, number: int, run: Run) -> None:
-    """Interpolate where nothing is masked and all is on the frame, pixels together that lie side by side there too."""
+def _interpolate(tile: Tile, kernel: Kernel, number: int, run: Run, bits: NDArray[np.uint16]) -> None:
+    """Interpolate at the places of a row, pixels together that lie side by side in the tile too."""
+    spots, rows, columns, taps = run.spot, run.row, run.column, kernel.taps
+    image, noises = tile.filled.reshape(-1), tile.variance.reshape(-1)
+    stride, wide, corner = tile.filled.shape[1], tile.variance.shape[1], PAD + 1 - taps // 2
+    if taps > 2:
+        find_weights(run.right, number, kernel.terms, run.along)
+        find_weights(run.up, number, kernel.terms, run.across)
     start = 0
     while start < number:
-        row, column = int(run.y[start]), int(run.x[start])
-        end = start + 1
-        while end < number and int(run.y[end]) == row and int(run.x[end]) == column + end - start:
+        end, spot = start + 1, spots[start]
+        while end < number and spots[end] == spot:
             end += 1
-        if end - start >= _TOGETHER:
-            _side_by_side(tile, kernel, start, end, run)
+        if spot == _NOWHERE:
+            start = end
+            continue
+        at = Whole((rows[start] + corner) * stride + columns[start] + corner)
+        some = (end - start + SPARE - 1) // SPARE * SPARE
+        if taps == 6:
+            combine6(image, at, Whole(stride), run.along, run.across, Whole(start), some, run.value)
+        elif taps == 4:
+            combine4(image, at, Whole(stride), run.along, run.across, Whole(start), some, run.value)
+        elif taps == 8:
+            combine8(image, at, Whole(stride), run.along, run.across, Whole(start), some, run.value)
         else:
-            _one_by_one(tile, kernel, start, end, run)
+            take(image, at, Whole(start), some, run.value)
+        at = Whole(rows[start] * wide + columns[start])
+        between(noises, at, Whole(wide), run.right, run.up, Whole(start), some, run.noise)
+        if tile.marked:
+            _mind_masked(tile, spot, start, end, run, bits)
         start = end
 
 
 @compiled
-def _side_by_side(tile: Tile, kernel: Kernel, start: int, end: int, run: Run) -> None:
-    """Interpolate pixels that follow each other along a row of the frame: a processor does many at once."""
-    taps, number, table = kernel.taps, end - start, kernel.table.reshape(-1)
-    row, column = int(run.y[start]), int(run.x[start])
-    along, across = run.along, run.across
-    for index in range(number):
-        run.phase_x[index] = Whole(int((run.x[start + index] - column - index) * PHASES + 0.5)) * Whole(8)
-        run.phase_y[index] = Whole(int((run.y[start + index] - row) * PHASES + 0.5)) * Whole(8)
-    for tap in range(taps):
-        _take(table, run.phase_x, Whole(tap), number, along[tap])
-        _take(table, run.phase_y, Whole(tap), number, across[tap])
-    value = run.value[start:end]
-    value[:] = 0
-    left = column + PAD + 1 - taps // 2
-    for tap in range(taps):
-        line = tile.filled[row + PAD + 1 - taps // 2 + tap, left : left + number + taps]
-        if taps == 6:
-            _add_line6(line, along, across[tap], number, value)
-        elif taps == 4:
-            _add_line4(line, along, across[tap], number, value)
-        else:
-            _add_line8(line, along, across[tap], number, value)
-    low, high = tile.variance[row, column : column + number + 1], tile.variance[row + 1, column : column + number + 1]
-    noise, x, y = run.noise[start:end], run.x[start:end], run.y[start:end]
-    for index in range(number):
-        right, up = np.float32(x[index] - column - index), np.float32(y[index] - row)
-        below = low[index] + right * (low[index + 1] - low[index])
-        above = high[index] + right * (high[index + 1] - high[index])
-        noise[index] = below + up * (above - below)
-
-
-@compiled
-def _take(table: Floats, phases: NDArray[np.uintp], tap: Whole, number: int, weights: Floats) -> None:
-    for i in range(number):
-        weights[i] = table[phases[i] + tap]
-
-
-@compiled
-def _add_line4(p: Floats, w: Floats, across: Floats, number: int, value: Floats) -> None:
-    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
-    for i in range(number):
-        value[i] += across[i] * (w0[i] * p[i] + w1[i] * p[i + 1] + w2[i] * p[i + 2] + w3[i] * p[i + 3])
-
-
-@compiled
-def _add_line6(p: Floats, w: Floats, across: Floats, number: int, value: Floats) -> None:
-    w0, w1, w2, w3, w4, w5 = w[0], w[1], w[2], w[3], w[4], w[5]
-    for i in range(number):
-        total = w0[i] * p[i] + w1[i] * p[i + 1] + w2[i] * p[i + 2] + w3[i] * p[i + 3]
-        value[i] += across[i] * (total + w4[i] * p[i + 4] + w5[i] * p[i + 5])
-
-
-@compiled
-def _add_line8(p: Floats, w: Floats, across: Floats, number: int, value: Floats) -> None:
-    w0, w1, w2, w3, w4, w5, w6, w7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
-    for i in range(number):
-        total = w0[i] * p[i] + w1[i] * p[i + 1] + w2[i] * p[i + 2] + w3[i] * p[i + 3]
-        total += w4[i] * p[i + 4] + w5[i] * p[i + 5] + w6[i] * p[i + 6] + w7[i] * p[i + 7]
-        value[i] += across[i] * total
-
-
-@compiled
-def _one_by_one(tile: Tile, kernel: Kernel, start: int, end: int, run: Run) -> None:
-    image, stride = tile.filled.reshape(-1), Whole(tile.filled.shape[1])
-    noises, wide = tile.variance.reshape(-1), Whole(tile.variance.shape[1])
-    table, taps = kernel.table.reshape(-1), kernel.taps
-    corner = Whole(PAD + 1 - taps // 2)
-    one, eight = Whole(1), Whole(8)
+def _mind_masked(tile: Tile, spot: int, start: int, end: int, run: Run, bits: NDArray[np.uint16]) -> None:
+    """Put right what lies near masked pixels, and tell of it in `bits`; lost is what falls into gaps without data."""
+    touched = tile.touched.reshape(-1)
+    if not _any(touched[spot + start : spot + end]):
+        return
     for index in range(start, end):
-        ix, iy = int(run.x[index]), int(run.y[index])
-        fx, fy = run.x[index] - ix, run.y[index] - iy
-        tx, ty = Whole(int(fx * PHASES + 0.5)) * eight, Whole(int(fy * PHASES + 0.5)) * eight
-        at = (Whole(iy) + corner) * stride + Whole(ix) + corner
-        if taps == 6:
-            run.value[index] = _taps6(image, at, stride, table, tx, ty)
-        elif taps == 4:
-            run.value[index] = _taps4(image, at, stride, table, tx, ty)
-        else:
-            run.value[index] = _taps8(image, at, stride, table, tx, ty)
-        at = Whole(iy) * wide + Whole(ix)
-        right, up = np.float32(fx), np.float32(fy)
-        low = noises[at] + right * (noises[at + one] - noises[at])
-        high = noises[at + wide] + right * (noises[at + wide + one] - noises[at + wide])
-        run.noise[index] = low + up * (high - low)
-
-
-@compiled
-def _with_care(
-    tile: Tile, kernel: Kernel, limits: tuple[float, float, float, float], number: int, run: Run,
-    bits: NDArray[np.uint16], lost: NDArray[np.uint8],
-) -> None:  # fmt: skip
-    """Interpolate where something is masked or off the frame, which is told in `bits` and `lost`."""
-    image, stride = tile.filled.reshape(-1), Whole(tile.filled.shape[1])
-    table, taps = kernel.table.reshape(-1), kernel.taps
-    corner, eight = Whole(PAD + 1 - taps // 2), Whole(8)
-    for index in range(number):
-        x, y = run.x[index], run.y[index]
-        run.value[index], run.noise[index] = 0, 0
-        if not ((x >= limits[0]) & (x <= limits[1]) & (y >= limits[2]) & (y <= limits[3])):
-            lost[index] = 1
+        if touched[spot + index] == GOOD:
             continue
-        x, y = max(x, 0.0), max(y, 0.0)
-        if taps == 2:
-            x, y = np.floor(x + 0.5), np.floor(y + 0.5)
-        ix, iy = int(x), int(y)
-        fx, fy = x - ix, y - iy
-        causes, is_wide, plain, noise = _near_masked(tile, iy, ix, fy, fx)
+        right, up = float(run.right[index]), float(run.up[index])
+        causes, is_wide, plain, noise = near_masked(tile, run.row[index], run.column[index], up, right)
         bits[index] |= causes
         run.noise[index] = np.float32(noise)
-        tx, ty = Whole(int(fx * PHASES + 0.5)) * eight, Whole(int(fy * PHASES + 0.5)) * eight
-        at = (Whole(iy) + corner) * stride + Whole(ix) + corner
         if is_wide:
             run.value[index] = np.float32(plain)
-            lost[index] |= (causes & np.uint16(NO_DATA)) != 0
-        elif taps == 2:
-            run.value[index] = image[at]
-        elif taps == 6:
-            run.value[index] = _taps6(image, at, stride, table, tx, ty)
-        elif taps == 4:
-            run.value[index] = _taps4(image, at, stride, table, tx, ty)
-        else:
-            run.value[index] = _taps8(image, at, stride, table, tx, ty)
+            run.lost[index] = (causes & np.uint16(NO_DATA)) != 0
 
 
 @compiled
-def _near_masked(tile: Tile, y: int, x: int, fy: float, fx: float) -> tuple[np.uint16, bool, float, float]:
-    """Return (bits, whether a wide gap matters, the frame's own value, the variance) of a place near masked pixels.
-
-    What falls into a wide gap that has no data is NO_DATA without INTERPOLATED. The variance is that of the good
-    neighbours, where there are any.
-    """
-    height, width = tile.raw.shape
-    bridged, wide = np.uint16(0), np.uint16(0)
-    value, weights, good, good_weights, rest, rest_weights = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for dy in range(2):
-        for dx in range(2):
-            v, u = min(y + dy, height - 1), min(x + dx, width - 1)
-            weight = (fy if dy else 1.0 - fy) * (fx if dx else 1.0 - fx)
-            bits, kind, noise = tile.mask[v, u], tile.state[v, u], tile.variance[v, u]
-            if kind == WIDE and weight > _LEAST_WIDE:
-                wide |= bits
-            elif bits and weight > _LEAST_BRIDGED:
-                bridged |= bits | np.uint16(INTERPOLATED if kind == BRIDGED else 0)
-            if weight > _LEAST_WIDE and np.isfinite(tile.raw[v, u]):
-                value += weight * tile.raw[v, u]
-                weights += weight
-            if noise > 0 and np.isfinite(noise):
-                rest += max(weight, 1e-9) * noise
-                rest_weights += max(weight, 1e-9)
-                if kind == GOOD:
-                    good += weight * noise
-                    good_weights += weight
-    if wide & np.uint16(NO_DATA):
-        bridged &= ~np.uint16(INTERPOLATED)
-    if good_weights > _LEAST_BRIDGED:
-        rest, rest_weights = good, good_weights
-    plain = value / weights if weights > 0 else 0.0
-    return bridged | wide, bool(wide != 0), plain, rest / rest_weights if rest_weights > 0 else 0.0
+def _any(values: NDArray[np.uint8]) -> bool:
+    found = np.uint8(0)
+    for value in values:
+        found |= value
+    return bool(found != 0)
 
 
-@inlined
-def _taps4(image: Floats, at: Whole, stride: Whole, table: Floats, tx: Whole, ty: Whole) -> np.float32:
-    one, two, three = Whole(1), Whole(2), Whole(3)
-    x0, x1, x2, x3 = table[tx], table[tx + one], table[tx + two], table[tx + three]
-    total = np.float32(0)
-    for row in range(4):
-        i = at + Whole(row) * stride
-        along = x0 * image[i] + x1 * image[i + one] + x2 * image[i + two] + x3 * image[i + three]
-        total += table[ty + Whole(row)] * along
-    return total
+@compiled
+def _add(values: Floats, noises: Floats, ratios: Floats, kernel: Kernel, data: Floats, variance: Floats) -> None:
+    """Add what was found, times the area ratio, to the pixels."""
+    share = kernel.factor / (kernel.samples * kernel.samples)
+    value_share, noise_share = np.float32(share), np.float32(share * kernel.factor * kernel.noise_factor)
+    for index in range(len(data)):
+        ratio = ratios[index]
+        data[index] += value_share * ratio * values[index]
+        variance[index] += noise_share * (ratio * ratio) * noises[index]
 
 
-@inlined
-def _taps6(image: Floats, at: Whole, stride: Whole, table: Floats, tx: Whole, ty: Whole) -> np.float32:
-    one, two, three, four, five = Whole(1), Whole(2), Whole(3), Whole(4), Whole(5)
-    x0, x1, x2, x3 = table[tx], table[tx + one], table[tx + two], table[tx + three]
-    x4, x5 = table[tx + four], table[tx + five]
-    total = np.float32(0)
-    for row in range(6):
-        i = at + Whole(row) * stride
-        along = x0 * image[i] + x1 * image[i + one] + x2 * image[i + two] + x3 * image[i + three]
-        total += table[ty + Whole(row)] * (along + x4 * image[i + four] + x5 * image[i + five])
-    return total
-
-
-@inlined
-def _taps8(image: Floats, at: Whole, stride: Whole, table: Floats, tx: Whole, ty: Whole) -> np.float32:
-    one, two, three, four = Whole(1), Whole(2), Whole(3), Whole(4)
-    x0, x1, x2, x3 = table[tx], table[tx + one], table[tx + two], table[tx + three]
-    x4, x5, x6, x7 = table[tx + four], table[tx + four + one], table[tx + four + two], table[tx + four + three]
-    total = np.float32(0)
-    for row in range(8):
-        i = at + Whole(row) * stride
-        j = i + four
-        along = x0 * image[i] + x1 * image[i + one] + x2 * image[i + two] + x3 * image[i + three]
-        along += x4 * image[j] + x5 * image[j + one] + x6 * image[j + two] + x7 * image[j + three]
-        total += table[ty + Whole(row)] * along
-    return total
+@compiled
+def _lose(now: NDArray[np.uint8], lost: NDArray[np.uint8]) -> int:
+    """Note which pixels are lost; return how many."""
+    number = np.uint32(0)
+    for index in range(len(lost)):
+        lost[index] |= now[index]
+        number += now[index]
+    return int(number)
 
 
 @warm_up
@@ -443,7 +295,7 @@ def _on_a_few_pixels() -> None:
     tile = tile_of(np.ones((8, 8), np.float32), np.ones((8, 8), np.float32), mask)
     places = np.arange(-8.0, 24.0, 8)
     nodes = np.stack([np.broadcast_to(places, (4, 4)), np.broadcast_to(places[:, None], (4, 4)), np.ones((4, 4))])
-    taps, table = weights_of("LANCZOS3")
+    taps, terms = weights_of("LANCZOS3")
     made = Planes(np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32), np.zeros((8, 8), np.uint16))
     mesh = Mesh(np.ascontiguousarray(nodes), 8, -8, -8, (0.0, 7.0, 0.0, 7.0))
-    resample(tile, mesh, Kernel(taps, table, 1, 1.0, 1.0), room_for(8), made, (0, 0, 8, 8))
+    resample(tile, mesh, Kernel(taps, terms, 1, 1.0, 1.0), new_run(), made, (0, 0, 8, 8))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.ccd.kernels.compiled import compiled, warm_up
+from recipes.ccd.kernels.lanczos_weights import SPARE
 from recipes.masks import FRINGE_UNTRUSTED, INTERPOLATED, NO_DATA, SATURATED
 
 Floats = NDArray[np.float32]
@@ -32,9 +33,9 @@ _DIRECTIONS = np.array([[0, 1], [1, 0], [1, 1], [1, -1]])
 class Tile(NamedTuple):
     """Copies of a part of a frame.
 
-    ``filled`` is padded by PAD on each side; ``variance`` has one more row and column than ``raw``, copies of the last
-    ones. ``state`` is good, bridged or wide; ``touched`` the largest of it over a pixel and its right and upper
-    neighbours.
+    ``filled`` is padded by PAD on each side; ``variance`` has one more row and column than the part, copies of the last
+    ones; both have SPARE columns behind. ``state`` is good, bridged or wide; ``touched`` the largest of it over a pixel
+    and its right and upper neighbours. Where nothing is ``marked`` it has neither them, nor ``raw`` and ``mask``.
     """
 
     filled: Floats
@@ -43,63 +44,66 @@ class Tile(NamedTuple):
     mask: NDArray[np.uint16]
     touched: Bytes
     state: Bytes
+    marked: bool
 
 
 def tile_of(data: Floats, variance: Floats, mask: NDArray[np.uint16]) -> Tile:
     """Return copies of a part of a frame, filled and ready to be interpolated."""
     height, width = data.shape
-    noise = np.empty((height + 1, width + 1), np.float32)
-    noise[:-1, :-1] = variance
-    tile = Tile(
-        np.empty((height + 2 * PAD, width + 2 * PAD), np.float32),
-        np.array(data, np.float32, order="C"),
-        noise,
-        np.array(mask, np.uint16, order="C"),
-        np.zeros((height, width), np.uint8),
-        np.zeros((height, width), np.uint8),
-    )
-    prepare(tile)
+    filled = np.empty((height + 2 * PAD, width + 2 * PAD + SPARE), np.float32)
+    filled[PAD : height + PAD, PAD : width + PAD] = data
+    noise = np.empty((height + 1, width + 1 + SPARE), np.float32)
+    noise[:-1, :width] = variance
+    bits = np.array(mask, np.uint16, order="C")
+    marked = mark(filled, noise, bits)
+    raw, state = np.empty((height, width), np.float32), np.zeros((height, width), np.uint8)
+    tile = Tile(filled, raw, noise, bits, np.zeros((height, width), np.uint8), state, marked)
+    if marked:
+        raw[:] = data
+        fill(tile)
+    surround(filled, noise)
     return tile
 
 
 @compiled
-def prepare(tile: Tile) -> None:
-    """Fill a tile and note where that matters; what is no number, or has no variance, gets the bit NO_DATA."""
-    raw, mask, filled, variance = tile.raw, tile.mask, tile.filled, tile.variance
-    height, width = raw.shape
-    variance[height, :] = variance[height - 1, :]
-    variance[:, width] = variance[:, width - 1]
-    filled[PAD : height + PAD, PAD : width + PAD] = raw
+def mark(filled: Floats, variance: Floats, mask: NDArray[np.uint16]) -> bool:
+    """Give what is no number, or has no variance, the bit NO_DATA; return whether any pixel has a bit."""
+    height, width = mask.shape
     marked = 0
     for y in range(height):
+        values, noises, bits = filled[y + PAD, PAD : PAD + width], variance[y, :width], mask[y]
         unusual = 0
         for x in range(width):
-            noise = variance[y, x]
-            is_number = (raw[y, x] - raw[y, x] == 0) & (noise > 0) & (noise < np.inf)
-            unusual += (mask[y, x] != 0) | (not is_number)
-        if unusual:
-            marked += unusual
-            _classify_row(tile, y)
-    if marked:
-        _fill(tile)
-        _touch(tile)
+            usual = (values[x] - values[x] == 0) & (noises[x] > 0) & (noises[x] < np.inf)
+            bits[x] |= np.uint16(0 if usual else NO_DATA)
+            unusual |= bits[x]
+        marked |= unusual
+    return marked != 0
+
+
+@compiled
+def surround(filled: Floats, variance: Floats) -> None:
+    """Continue the outermost pixels outwards."""
+    height, width = variance.shape[0] - 1, variance.shape[1] - 1 - SPARE
     for y in range(height):
-        for x in range(PAD):
-            filled[y + PAD, x] = filled[y + PAD, PAD]
-            filled[y + PAD, width + PAD + x] = filled[y + PAD, width + PAD - 1]
+        filled[y + PAD, :PAD] = filled[y + PAD, PAD]
+        filled[y + PAD, width + PAD :] = filled[y + PAD, width + PAD - 1]
+        variance[y, width:] = variance[y, width - 1]
+    variance[height] = variance[height - 1]
     for y in range(PAD):
         filled[y] = filled[PAD]
         filled[height + PAD + y] = filled[height + PAD - 1]
 
 
 @compiled
-def _classify_row(tile: Tile, y: int) -> None:
-    for x in range(tile.raw.shape[1]):
-        noise = tile.variance[y, x]
-        if not np.isfinite(tile.raw[y, x]) or not (noise > 0 and np.isfinite(noise)):
-            tile.mask[y, x] |= NO_DATA
-        if tile.mask[y, x] & ~np.uint16(_SOFT):
-            tile.state[y, x] = WIDE
+def fill(tile: Tile) -> None:
+    """Fill a tile and note where that matters."""
+    mask, state = tile.mask, tile.state
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            state[y, x] = WIDE if mask[y, x] & ~np.uint16(_SOFT) else GOOD
+    _fill_gaps(tile)
+    _touch(tile)
 
 
 @compiled
@@ -117,7 +121,7 @@ def _touch(tile: Tile) -> None:
 
 
 @compiled
-def _fill(tile: Tile) -> None:
+def _fill_gaps(tile: Tile) -> None:
     """Bridge narrow gaps, continue the rest inwards from its border; what is deeper keeps its value, or zero."""
     ys, xs = np.nonzero(tile.state)
     values = np.empty(len(ys), np.float32)
