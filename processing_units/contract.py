@@ -184,6 +184,8 @@ class Limits(Message):
     memory_mib: int = Field(default=4096, ge=64)
     wall_seconds: int = Field(default=3600, ge=1)
     threads: int = Field(default=1, ge=1)
+    disk_mib: int = Field(default=16384, ge=1, description="of shipped code: all that it has written at a time")
+    processes: int = Field(default=256, ge=1, description="of shipped code: processes and threads at a time")
 
 
 class InputFile(Message):
@@ -197,6 +199,16 @@ class InputFile(Message):
     size: int
     url: str
     attributes: dict[str, Any]
+
+
+class CodeFile(Message):
+    """The bundle of shipped code that a job runs from; ``sha256`` is its digest."""
+
+    product: int = 0
+    name: str = "the shipped code"
+    sha256: str
+    size: int
+    url: str
 
 
 class JobSpec(Message):
@@ -214,6 +226,7 @@ class JobSpec(Message):
     limit_origins: dict[str, dict[str, str]] = Field(default_factory=dict)
     inputs: list[InputFile]
     code_digest: str = ""
+    code: CodeFile | None = None
     limits: Limits = Field(default_factory=Limits)
     staging_url: str
 
@@ -236,6 +249,7 @@ class ClusterManagerUp(Message):
     node: str
     slots: int = Field(ge=1)
     code_digest: str = ""
+    sandbox: bool = Field(default=False, description="whether it takes shipped code: its sandbox was tried and holds")
 
 
 class ClusterManagerDown(Message):

@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 
 from processing_units.cluster_manager.backoff import Backoff
+from processing_units.cluster_manager.collecting import check_products, take_over
+from processing_units.cluster_manager.confinement import Confinement, make_work_folder
 from processing_units.cluster_manager.faults import DroppedError, FaultError, fault_of_os_error
 from processing_units.cluster_manager.fork_server import Ended, ForkServer, ForkServerError, JobProcess
 from processing_units.cluster_manager.frontend_client import (
@@ -24,6 +26,7 @@ from processing_units.cluster_manager.frontend_client import (
 from processing_units.cluster_manager.heartbeat import LOG_BYTES_A_JOB, ActiveAttempts, Heartbeats
 from processing_units.cluster_manager.job_log import JobLog
 from processing_units.cluster_manager.outcome import Outcome, last_progress, read_outcome
+from processing_units.cluster_manager.sandbox import SandboxProcess
 from processing_units.cluster_manager.scratch import Scratch, make_directory, note_process, remove_tree
 from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.stage_in import NodeCache, stage_in
@@ -49,6 +52,7 @@ class Node:
     active: ActiveAttempts
     heartbeats: Heartbeats
     threads: int  # the slot's share of the cores
+    confinement: Confinement | None = None  # of shipped code; without one it is not taken
 
 
 class Stop(Enum):
@@ -66,19 +70,20 @@ class Attempt:
         self.key = (spec.job, spec.attempt)
         self._node = node
         self._directory = node.scratch.place(spec.job, spec.attempt)
+        self._work = self._directory  # of shipped code: a folder in it, which is all that the job sees of it
         self.log = JobLog(self._directory / "log")
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._stop: Stop | None = None
         self._breach: FaultError | None = None
-        self._process: JobProcess | None = None
+        self._process: JobProcess | SandboxProcess | None = None
         self.fault: FaultKind | None = None
 
     # ------------------------------------------------------------------------------------------ asked by other threads
 
     def progress(self) -> tuple[float, str]:
         """How far the job says it is."""
-        return last_progress(self._directory)
+        return last_progress(self._work)
 
     def take_away(self) -> None:
         """It was cancelled or its lease was lost."""
@@ -130,33 +135,38 @@ class Attempt:
         with ExitStack() as leases:
             try:
                 make_directory(self._directory)
-                job_file = stage_in(
-                    self.spec, self._directory, self._node.cache, leases, self._pause, self._node.threads
-                )
+                if self.spec.code_digest:
+                    self._work = make_work_folder(self._directory)
+                job_file = stage_in(self.spec, self._work, self._node.cache, leases, self._pause, self._node.threads)
             except OSError as error:
                 raise fault_of_os_error(error, FaultKind.STAGE_IN, "bringing the job's inputs") from error
             size = sum(wanted.size for wanted in self.spec.inputs)
             self.log.say("stage_in", f"{len(self.spec.inputs)} files, {size / 1e6:.1f} MB, {_milliseconds(began)} ms")
-            outcome = self._run_process(job_file)
+            outcome = self._run_process(job_file, leases)
         began = time.monotonic()
         self._stage_out(outcome)
         self.log.say("stage_out", f"{len(outcome.products)} products, {_milliseconds(began)} ms")
         self._send_log_ahead()
         self._commit(outcome)
 
-    def _run_process(self, job_file: Path) -> Outcome:
+    def _run_process(self, job_file: Path, leases: ExitStack) -> Outcome:
         self._check_stopped()
         began = time.monotonic()
-        ended, watched = self._watch_process(job_file)
+        ended, watched = self._watch_process(job_file, leases)
         self.log.finish()
         self._check_stopped()
         if self._breach is not None:
             raise self._breach
+        if self.spec.code_digest:
+            take_over(self._work, self._directory / "outputs", self.spec.limits.disk_mib << 20)
         outcome = read_outcome(self._directory, ended, watched, self.log.last_line(), self._node.scratch.free_bytes())
+        if self.spec.code_digest:
+            check_products(outcome.products)
         outcome.seconds = time.monotonic() - began
         return outcome
 
-    def _watch_process(self, job_file: Path) -> tuple[Ended, Watched]:
+    def _start(self, job_file: Path) -> tuple[JobProcess, Watched]:
+        """Have a job of the standard code forked."""
         limits = self.spec.limits
         try:
             process = self._node.fork_server.run(
@@ -164,8 +174,34 @@ class Attempt:
             )
         except ForkServerError as error:
             raise FaultError(FaultKind.NODE_LOST, f"The node could not start the job: {error}") from error
+        return process, Watched(process.pid, limits, self.log.raw, self._on_breach)
+
+    def _hold(self, leases: ExitStack) -> tuple[SandboxProcess, Watched, Callable[[], None]]:
+        """Set a job of shipped code up in its sandbox; it begins when the callable is called."""
+        if self._node.confinement is None or self.spec.code is None:
+            raise FaultError(
+                FaultKind.NODE_LOST, "This node takes no shipped code: its sandbox does not work, its log says why."
+            )
+        lease = leases.enter_context(self._node.cache.fetch(self.spec.code, self._pause))
+        held = self._node.confinement.start(self.spec, self._directory, lease.path, leases, self._node.threads)
+        watched = Watched(
+            held.process.pid,
+            self.spec.limits,
+            self.log.raw,
+            self._on_breach,
+            namespace=held.process.namespace,
+            also=held.containment.check,
+        )
+        return held.process, watched, held.begin
+
+    def _watch_process(self, job_file: Path, leases: ExitStack) -> tuple[Ended, Watched]:
+        process: JobProcess | SandboxProcess
+        begin: Callable[[], None] = lambda: None  # noqa: E731
+        if self.spec.code_digest:
+            process, watched, begin = self._hold(leases)
+        else:
+            process, watched = self._start(job_file)
         self._node.sentinel.guard(process.pid)
-        watched = Watched(process.pid, limits, self.log.raw, self._on_breach)
         with self._lock:
             self._process = process
             doomed = self._stop is not None
@@ -174,6 +210,7 @@ class Attempt:
         note_process(self._directory, process.pid)
         _prefer_for_the_oom_killer(process.pid)
         self._node.watchdog.watch(watched)
+        begin()
         try:
             return process.wait(), watched
         except ForkServerError as error:

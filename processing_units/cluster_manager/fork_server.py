@@ -130,7 +130,7 @@ class ForkServer:
                 [self._python, "-m", "recipes.fork_server", self._socket_path],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                env=_environment(),
+                env=job_free_environment(),
                 start_new_session=True,  # a Ctrl-C at the terminal is for the cluster manager to handle
             )
         except OSError as error:
@@ -257,5 +257,6 @@ def _short_directory() -> str:
     return usual if len(usual) + 40 < _LONGEST_SOCKET_PATH else "/tmp"  # noqa: S108 - mkdtemp makes it private
 
 
-def _environment() -> dict[str, str]:
+def job_free_environment() -> dict[str, str]:
+    """Return our environment without what jobs must not see."""
     return {name: value for name, value in os.environ.items() if not name.startswith(KEPT_FROM_JOBS)}

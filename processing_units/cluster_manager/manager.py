@@ -20,6 +20,7 @@ from types import FrameType
 from dataserver.cache import ReadThroughCache
 from processing_units.cluster_manager.attempt import Attempt, Node
 from processing_units.cluster_manager.backoff import Backoff
+from processing_units.cluster_manager.confinement import Confinement, find_confinement
 from processing_units.cluster_manager.fork_server import ForkServer, ForkServerError
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
 from processing_units.cluster_manager.heartbeat import ActiveAttempts, Heartbeats, Identity
@@ -80,6 +81,7 @@ class ClusterManager:
         self._rest = Rest()
         self._routes = Routes(options.routes)
         self._scratch: Scratch | None = None
+        self._confinement: Confinement | None = None
         self._exit = EXIT_OK
 
     def run(self) -> int:
@@ -91,6 +93,7 @@ class ClusterManager:
             self._sentinel.keep_clean(self._fork_server.directory)
             self._scratch = Scratch(self._options.scratch, self._identity.cluster_manager)
             self._sentinel.keep_clean(self._scratch.path)
+            self._confinement = find_confinement(self._options.python, self._scratch.path / "code")
             welcome = self._join()
             if welcome is not None:
                 self._work(welcome, self._scratch)
@@ -125,6 +128,7 @@ class ClusterManager:
             node=self._identity.node,
             slots=self._identity.slots,
             code_digest=digest_of(installed_root()),
+            sandbox=self._confinement is not None,
         )
         backoff = Backoff()
         welcome: Welcome | None = None
@@ -162,7 +166,7 @@ class ClusterManager:
         threads = max(1, len(os.sched_getaffinity(0)) // self._identity.slots)
         node = Node(
             self._frontend, cache, scratch, self._fork_server, self._sentinel, watchdog, self._active, heartbeats,
-            threads,
+            threads, self._confinement,
         )  # fmt: skip
 
         def run_attempt(spec: JobSpec) -> None:

@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from processing_units.cluster_manager.collecting import read_small_file
 from processing_units.cluster_manager.faults import FaultError, disk_full
 from processing_units.cluster_manager.fork_server import Ended
 from processing_units.cluster_manager.watchdog import Watched, oom_kills
 from processing_units.contract import FaultKind, StagedProduct
 
 RESULT_FILE = "result.json"
-_LARGEST_RESULT = 64 * 1024 * 1024
+_LARGEST_RESULT = 16 * 1024 * 1024  # more than a commit may carry
+_LARGEST_PROGRESS = 4096
+_DEEPEST_VALUE = 64
 _NO_ROOM_BYTES = 1024 * 1024
 _NO_SPACE_LEFT = os.strerror(errno.ENOSPC)
 _OUT_OF_MEMORY = "out of memory"
@@ -86,16 +89,32 @@ def _read_result(path: Path) -> _Result | None:
             raise FaultError(
                 FaultKind.FATAL, f"The result file has {path.stat().st_size} bytes, more than is believable."
             )
-        return _Result.model_validate(json.loads(path.read_text()))
+        return _Result.model_validate(_sendable(json.loads(path.read_text())))
     except OSError:
         return None
-    except (ValueError, ValidationError) as error:
+    except (ValueError, ValidationError, RecursionError) as error:
         detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise FaultError(
             FaultKind.FATAL,
             f"The job's result file cannot be read: {detail}",
             hint="The code that ran and the cluster manager may be of different versions.",
         ) from error
+
+
+def _sendable(said: Any) -> Any:
+    """Return what can be sent on as JSON, or raise ValueError: nested without sense, or half characters."""
+    level = [said]
+    for _ in range(_DEEPEST_VALUE):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    if level:
+        raise ValueError(f"it is nested more than {_DEEPEST_VALUE} deep")
+    json.dumps(said, ensure_ascii=False).encode()
+    return said
 
 
 def _failed(result: _Result, free_bytes: int) -> FaultError:
@@ -147,7 +166,8 @@ def _staged(made: _Made) -> StagedProduct:
 def last_progress(directory: Path) -> tuple[float, str]:
     """Read how far the job says it is: fraction and stage."""
     try:
-        said: Any = json.loads((directory / "progress.json").read_text())
-        return min(1.0, max(0.0, float(said.get("fraction", 0.0)))), str(said.get("stage", ""))[:100]
-    except (OSError, ValueError, TypeError, AttributeError):
+        said: Any = json.loads(read_small_file(directory / "progress.json", _LARGEST_PROGRESS) or b"{}")
+        stage = str(said.get("stage", "")).encode(errors="replace").decode()
+        return min(1.0, max(0.0, float(said.get("fraction", 0.0)))), stage[:100]
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return 0.0, ""

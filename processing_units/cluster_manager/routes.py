@@ -37,7 +37,8 @@ class Routes:
         if not self._targets:
             return spec
         inputs = [wanted.model_copy(update={"url": self.apply(wanted.url)}) for wanted in spec.inputs]
-        return spec.model_copy(update={"inputs": inputs, "staging_url": self.apply(spec.staging_url)})
+        code = spec.code and spec.code.model_copy(update={"url": self.apply(spec.code.url)})
+        return spec.model_copy(update={"inputs": inputs, "code": code, "staging_url": self.apply(spec.staging_url)})
 
 
 _USUAL_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}

@@ -17,7 +17,7 @@ from dataserver.cache import Lease, ReadThroughCache
 from dataserver.errors import CacheFull, DataServerError, DiskFull, FetchFailed, WrongDigest
 from processing_units.cluster_manager.backoff import Backoff
 from processing_units.cluster_manager.faults import FaultError, disk_full
-from processing_units.contract import FaultKind, InputFile, JobSpec
+from processing_units.contract import CodeFile, FaultKind, InputFile, JobSpec
 
 PATIENCE_SECONDS = 15 * 60.0
 WRONG_DIGEST_TRIES = 3
@@ -38,7 +38,7 @@ class NodeCache:
         with self._lock:
             return list(reversed(self._recent))
 
-    def fetch(self, wanted: InputFile, pause: Callable[[float], None]) -> Lease:
+    def fetch(self, wanted: InputFile | CodeFile, pause: Callable[[float], None]) -> Lease:
         """Return a lease on a verified file; ``pause`` sleeps, or raises when the attempt is to end."""
         backoff = Backoff()
         until = time.monotonic() + PATIENCE_SECONDS
@@ -125,7 +125,7 @@ def _link(source: Path, target: Path) -> None:
     target.symlink_to(source)
 
 
-def _fault(wanted: InputFile, error: DataServerError) -> FaultError:
+def _fault(wanted: InputFile | CodeFile, error: DataServerError) -> FaultError:
     return FaultError(
         FaultKind.STAGE_IN,
         f"The input {wanted.name} (product {wanted.product}) cannot be had: {error.message}",

@@ -5,6 +5,7 @@ that come too late, one commit a job.
 """
 
 import contextlib
+import io
 import itertools
 import json
 import secrets
@@ -31,6 +32,7 @@ from processing_units.contract import (
     Claim,
     ClusterManagerDown,
     ClusterManagerUp,
+    CodeFile,
     Commit,
     Failure,
     FaultKind,
@@ -84,6 +86,8 @@ class FakeJob:
     inputs: list[InputFile]
     limits: Limits
     state: JobState = JobState.QUEUED
+    recipe: str = "Fake"
+    code: CodeFile | None = None
     attempt: int = 0
     token: str = ""
     lease_until: float = 0.0
@@ -213,6 +217,22 @@ class FakeUnit:
             self.hint()
         return job
 
+    def ship(
+        self, bundle: bytes, recipe: str = "Attack", parameters: dict | None = None, inputs: list[InputFile] = (),
+        **limits: int,
+    ) -> FakeJob:  # fmt: skip
+        """Submit a job of shipped code."""
+        with self.lock:
+            stored = self.store.put(io.BytesIO(bundle))
+            url = signed_url(DATA_KEY, f"{self.url}/data", "GET", f"/files/{stored.sha256}")
+            code = CodeFile(sha256=stored.sha256, size=stored.size, url=url)
+            job = FakeJob(
+                len(self.jobs) + 1, parameters or {}, list(inputs), Limits(**limits), recipe=recipe, code=code
+            )
+            self.jobs[job.number] = job
+        self.hint()
+        return job
+
     def hint(self, count: int = 1) -> None:
         for _ in range(count):
             self.celery.send_task(
@@ -307,10 +327,12 @@ class FakeUnit:
             label=f"job {job.number}",
             attempt=job.attempt,
             token=job.token,
-            recipe="Fake",
+            recipe=job.recipe,
             recipe_version="1",
             parameters=job.parameters,
             inputs=job.inputs,
+            code=job.code,
+            code_digest=job.code.sha256 if job.code else "",
             limits=job.limits,
             staging_url=signed_url(DATA_KEY, f"{self.url}/data", "PUT", f"/staging/{key}"),
         )
