@@ -14,7 +14,7 @@ from recipes.ccd.debias import check_serves
 from recipes.ccd.noise import READ_NOISE_OF_AMPLIFIERS, estimated_read_noise, of_regions, read_noise_of
 from recipes.ccd.raw import OverscanMethod, RawChip, check_alike
 from recipes.ccd.stacking import StackRules, clipped_stack
-from recipes.ccd.sub_windows import sub_window_statistics
+from recipes.ccd.sub_windows import whole_and_sub_window_statistics
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame, MaskArray
 from recipes.products import Outcome, Product, attributes_of
@@ -22,8 +22,9 @@ from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
 from recipes.values import ReadNoise
 
-# Rows from which the levels of frames without overscan are taken, spread over the chip: enough for 0.01 read noises.
-_BLOCKS, _ROWS_OF_A_BLOCK = 8, 16
+# Blocks of rows from which the levels of frames without overscan are taken, spread over the chip, and the pixels and
+# rows that each has at least: enough for 0.004 read noises.
+_BLOCKS, _PIXELS_OF_A_BLOCK, _ROWS_OF_A_BLOCK = 8, 8192, 4
 
 
 def bias(
@@ -107,10 +108,11 @@ def bias(
 
 def _level_offsets(chips: Sequence[RawChip], read_noise: float) -> tuple[list[float], list[str]]:
     """Return what to subtract from each frame so that all have one level, and notes; zeros where that is so already."""
-    height = chips[0].shape[0]
+    height, width = chips[0].shape
     if chips[0].has_overscan:
         return [0.0] * len(chips), []
-    rows = [(y0, min(y0 + _ROWS_OF_A_BLOCK, height))
+    rows_of_a_block = max(_ROWS_OF_A_BLOCK, -(-_PIXELS_OF_A_BLOCK // width))
+    rows = [(y0, min(y0 + rows_of_a_block, height))
             for y0 in np.unique(np.linspace(0, height, _BLOCKS, endpoint=False).astype(int))]  # fmt: skip
 
     def level(chip: RawChip) -> float:
@@ -128,8 +130,7 @@ def _level_offsets(chips: Sequence[RawChip], read_noise: float) -> tuple[list[fl
 
 def _measure(data: FloatArray, mask: MaskArray, previous: Frame | None, has_overscan: bool) -> list[Measured]:
     good = mask == 0
-    statistics = clipped_statistics(data, good=None if good.all() else good)
-    windows = sub_window_statistics(data, good)
+    statistics, windows = whole_and_sub_window_statistics(data, good)
     measured = [
         Measured("mean", statistics.mean, statistics.stdev / max(statistics.count, 1) ** 0.5, "adu", has_overscan),
         Measured("median", statistics.median, unit="adu"),

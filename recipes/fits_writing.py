@@ -11,6 +11,7 @@ import json
 import math
 import re
 import textwrap
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 _FORMATS = {"b": "L", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u1": "B"}
 _LONGEST_PART = 40
+# Pieces that may wait to be hashed while the next is filled: meanwhile the sum of the next plane is taken.
+_WAITING = 3
 _PIECE = 2**19  # bytes that are made, hashed and written while they lie in the processor's cache
 _STANDARD_CARDS = (
     ("INSTRUME", "instrument", "instrument"),
@@ -151,21 +154,21 @@ class _Hashed:
         self.size = 0
         self._file = file
         self._pool = ThreadPoolExecutor(1) if threads.allowed() > 1 else None
-        self._hashing: Future[None] | None = None
+        self._hashing: deque[Future[None]] = deque()
 
     def __enter__(self) -> _Hashed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._wait()
+        self._wait(0)
         if self._pool:
             self._pool.shutdown()
 
     def write(self, piece: memoryview) -> None:
-        """Write a piece, which may be changed again after the next but one call."""
-        self._wait()
+        """Write a piece, which may be changed again after as many further calls as pieces may wait."""
+        self._wait(_WAITING - 1)
         if self._pool:
-            self._hashing = self._pool.submit(self.digest.update, piece)
+            self._hashing.append(self._pool.submit(self.digest.update, piece))
         else:
             self.digest.update(piece)
         written = 0
@@ -173,10 +176,10 @@ class _Hashed:
             written += self._file.write(piece[written:])
         self.size += len(piece)
 
-    def _wait(self) -> None:
-        if self._hashing:
-            self._hashing.result()
-            self._hashing = None
+    def _wait(self, number: int) -> None:
+        """Wait until at most so many pieces are to be hashed."""
+        while len(self._hashing) > number:
+            self._hashing.popleft().result()
 
 
 def _primary_header(
@@ -283,10 +286,10 @@ def _image_unit(frame: Frame, name: str, rows: Callable[[int, int], NDArray[Any]
     bounds = strip_bounds(height, max(1, _PIECE // (stored.itemsize * width)))
 
     def pieces() -> Iterator[memoryview]:
-        # Two by turns: one is being hashed while the next is filled.
-        buffers = [np.empty((bounds[0][1], width), stored) for _ in range(2)]
+        # By turns: some wait to be hashed while the next is filled.
+        buffers = [np.empty((bounds[0][1], width), stored) for _ in range(_WAITING + 1)]
         for number, (y0, y1) in enumerate(bounds):
-            buffer = buffers[number % 2][: y1 - y0]
+            buffer = buffers[number % len(buffers)][: y1 - y0]
             buffer[:] = rows(y0, y1)
             yield memoryview(buffer.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 

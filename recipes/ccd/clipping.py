@@ -61,7 +61,10 @@ def window_statistics(
     threshold: float = 5.0,
     iterations: int = 5,
 ) -> list[SampleStatistics]:
-    """Return :func:`clipped_statistics` of the good pixels of each window of an image, shared among threads."""
+    """Return :func:`clipped_statistics` of the good pixels of each window of an image, shared among threads.
+
+    A window of whole rows is not copied: let the largest come first, so that no thread is left alone with it.
+    """
     from recipes.ccd.kernels import sample as kernels
 
     numbers = _as_numbers(image)
@@ -69,6 +72,8 @@ def window_statistics(
 
     def of_window(window: tuple[slice, slice]) -> SampleStatistics:
         rows, columns = window
+        if not wanted.size and columns == slice(0, numbers.shape[1]):
+            return SampleStatistics(*kernels.clipped(numbers[rows].ravel(), wanted.ravel(), threshold, iterations))
         bounds = rows.start, rows.stop, columns.start, columns.stop
         return SampleStatistics(*kernels.clipped_window(numbers, wanted, *bounds, threshold, iterations))
 

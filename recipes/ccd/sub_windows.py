@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.ccd.clipping import window_statistics
+from recipes.ccd.clipping import SampleStatistics, clipped_statistics, window_statistics
 from recipes.frame import FloatArray
 
 # 32 sub-windows as Astro-WISE's quality control has them: 4 across, 8 along the longer side.
@@ -49,12 +49,24 @@ def sub_windows(shape: tuple[int, int], rows: int = 0, columns: int = 0) -> Iter
 def sub_window_statistics(data: FloatArray, good: NDArray[np.bool_]) -> SubWindowStatistics:
     """Return the clipped statistics of the good pixels of each sub-window; those with hardly any are left out."""
     windows = list(sub_windows((data.shape[0], data.shape[1])))
-    found = [
-        (statistics.median, statistics.stdev)
-        for statistics in window_statistics(data, None if good.all() else good, windows)
-        if statistics.count >= _FEWEST
-    ]
-    values = np.array(found, np.float64).reshape(-1, 2)
+    return _of_windows(window_statistics(data, None if good.all() else good, windows))
+
+
+def whole_and_sub_window_statistics(
+    data: FloatArray, good: NDArray[np.bool_]
+) -> tuple[SampleStatistics, SubWindowStatistics]:
+    """Return the clipped statistics of the good pixels of an image, and those of its sub-windows."""
+    if not good.all():
+        return clipped_statistics(data, good=good), sub_window_statistics(data, good)
+    height, width = data.shape
+    whole = slice(0, height), slice(0, width)
+    first, *rest = window_statistics(data, None, [whole, *sub_windows((height, width))])
+    return first, _of_windows(rest)
+
+
+def _of_windows(found: Sequence[SampleStatistics]) -> SubWindowStatistics:
+    known = [(statistics.median, statistics.stdev) for statistics in found if statistics.count >= _FEWEST]
+    values = np.array(known, np.float64).reshape(-1, 2)
     return SubWindowStatistics(values[:, 0], values[:, 1])
 
 

@@ -121,10 +121,13 @@ def _pilot(values: Any, good: Any, centre: Any, absolute: bool) -> Any:
 
 
 @compiled
-def _select(
+def _bracket(
     values: Any, good: Any, number: int, centre: Any, absolute: bool, below: int, above: int, pilot: Any
-) -> float:
-    """Return the mean of the keys of two ranks (`above` the same or the next one) of all `number`."""
+) -> tuple[Any, int, int]:
+    """Return keys that hold those of two ranks of all `number`, how many are less, and how many they are.
+
+    Where they are all equal only one is returned, and else a place to spare.
+    """
     least, largest = values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST)
     low, high = least, largest
     if number > _FEWEST:
@@ -142,14 +145,31 @@ def _select(
             high = largest
         else:
             break
-    if within == 0:
-        return np.inf  # all distances are beyond what the type can tell
-    below, above = max(min(below, less + within - 1), less), max(min(above, less + within - 1), less)
     if low == high:
-        return np.float64(low)
+        return np.full(1, low, values.dtype), less, within
     found = np.empty(within + 1, values.dtype)
     _collect(values, good, centre, absolute, low, high, found)
+    return found, less, within
+
+
+@compiled
+def _of_ranks(found: Any, less: int, within: int, below: int, above: int) -> float:
+    """Return the mean of the keys of two ranks (`above` the same or the next one) that a bracket holds."""
+    if within == 0:
+        return np.inf  # all distances are beyond what the type can tell
+    if len(found) == 1:
+        return np.float64(found[0])
+    below, above = max(min(below, less + within - 1), less), max(min(above, less + within - 1), less)
     return middle(found, 0, within, below - less, above - less)
+
+
+@compiled
+def _select(
+    values: Any, good: Any, number: int, centre: Any, absolute: bool, below: int, above: int, pilot: Any
+) -> float:
+    """Return the mean of the keys of two ranks (`above` the same or the next one) of all `number`."""
+    found, less, within = _bracket(values, good, number, centre, absolute, below, above, pilot)
+    return _of_ranks(found, less, within, below, above)
 
 
 @compiled
@@ -214,7 +234,9 @@ def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[
     if number == 0:
         return np.nan, np.nan, np.nan, 0
     pilot = _pilot(values, good, zero, False)
-    median = _select(values, good, number, zero, False, under + (number - 1) // 2, under + number // 2, pilot)
+    ranks = under + (number - 1) // 2, under + number // 2
+    bracket, less, within = _bracket(values, good, number, zero, False, ranks[0], ranks[1], pilot)
+    median = _of_ranks(bracket, less, within, ranks[0], ranks[1])
     about = values.dtype.type(median)
     distances = _pilot(values, good, about, True)
     sigma = MAD_TO_SIGMA * _select(values, good, number, about, True, (number - 1) // 2, number // 2, distances)
@@ -231,7 +253,10 @@ def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[
             break
         kept = left
         centre = median
-        median = _select(values, good, number, zero, False, below + (kept - 1) // 2, below + kept // 2, pilot)
+        ranks = below + (kept - 1) // 2, below + kept // 2
+        if ranks[0] < less or ranks[1] >= less + within:  # of a clip that takes little away it is the same
+            bracket, less, within = _bracket(values, good, number, zero, False, ranks[0], ranks[1], pilot)
+        median = _of_ranks(bracket, less, within, ranks[0], ranks[1])
         shift = median - centre
         sigma = np.sqrt(max((square - 2 * shift * total) / kept + shift * shift, 0.0))
         total, square = total - kept * shift, square - 2 * shift * total + kept * shift * shift
@@ -323,12 +348,19 @@ def _step_of_counts(counts: Any) -> float:
 def gather(image: Any, good: Any, y0: int, y1: int, x0: int, x1: int, found: Any) -> int:
     """Fill `found` with the good and finite pixels of a window; return their number."""
     some = good.shape[0] > 0
-    number = 0
+    number, width = 0, x1 - x0
     for y in range(y0, y1):
-        for x in range(x0, x1):
-            value = image[y, x]
-            if (not some or good[y, x]) and abs(value) < np.inf:
-                found[number] = value
+        row, part = image[y, x0:x1], found[number : number + width]
+        wanted = 0
+        for x in range(width):
+            part[x] = row[x]
+            wanted += abs(row[x]) < np.inf
+        if wanted == width and not some:
+            number += width
+            continue
+        for x in range(width):
+            if (not some or good[y, x0 + x]) and abs(row[x]) < np.inf:
+                found[number] = row[x]
                 number += 1
     return number
 
