@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, ClassVar, Protocol
@@ -24,7 +24,7 @@ from archive.products import InvalidProduct, columns_of, insert_all, storable
 from archive.readout_modes import apart_by_size
 from archive.translation import unlit_edges
 from archive.translation.camera import Camera
-from archive.translation.translate import NotUnderstood, RawFrame, translate
+from archive.translation.translate import TOLD, NotUnderstood, RawFrame, translate
 from archive.translation.types import kind_of_word
 from recipes.kinds import KINDS
 
@@ -87,6 +87,8 @@ class Refused:
         return {"state": self.state, **asdict(self)}
 
 
+Reading = Callable[[str], list[RawFrame]]
+_DESCRIPTION = "camera_description"  # attribute: the digest of the TOML text by which a frame was read
 Outcome = Ingested | AlreadyThere | Refused
 
 
@@ -188,7 +190,11 @@ def _ingest(
         camera = checked.camera
         if camera is None:
             camera = next((found for unit in units[:2] if (found := recognise(unit.header))), None)
-        frames = apart_by_size(translate(units, name, camera, checked.kind, checked.use_suggestion), context)
+
+        def read_as(kind: str) -> list[RawFrame]:
+            return apart_by_size(translate(units, name, camera, kind or checked.kind, checked.use_suggestion), context)
+
+        frames = read_as("")
         columns = [columns_of(KINDS[frame.kind], frame.attributes.model_dump()) for frame in frames]
     except NotUnderstood as error:
         return Refused(name, error.reason, error.hint, error.suggested)
@@ -199,10 +205,12 @@ def _ingest(
     frames = _with_hints(frames, file, name)
     sha256, size = _store(file, store)
     there = list(visible(context).filter(sha256=sha256, kind__in=[kind.name for kind in KINDS.values() if kind.is_raw]))
+    others = len(there)
+    there = _as_this_camera(there, frames, checked)
     if there:
-        return _again(there, name, context, frames, checked)
+        return _again(there, name, context, checked, read_as)
     rows = [
-        _row(frame, filled, name, sha256, size, context)
+        _row(frame, filled, name, sha256, size, context, again=bool(others))
         for frame, filled in zip(frames, columns, strict=True)
     ]  # fmt: skip
     try:
@@ -238,7 +246,9 @@ def _store(file: Path | BinaryIO, store: FileStore) -> tuple[str, int]:
     return sha256, size
 
 
-def _row(frame: RawFrame, columns: dict[str, Any], name: str, sha256: str, size: int, context: Context) -> Product:
+def _row(
+    frame: RawFrame, columns: dict[str, Any], name: str, sha256: str, size: int, context: Context, *, again: bool
+) -> Product:
     attributes = _attributes(frame)
     user = context.user
     assert user is not None  # noqa: S101  # _ingest refuses visitors
@@ -251,7 +261,7 @@ def _row(frame: RawFrame, columns: dict[str, Any], name: str, sha256: str, size:
         creator=user,
         project=context.project,
         privilege=context.privilege,
-        identity=_identity(user.pk, sha256, columns["chip"]),
+        identity=_identity(user.pk, sha256, columns["chip"], columns["instrument"] if again else ""),
         **columns,
     )
 
@@ -261,8 +271,8 @@ def _attributes(frame: RawFrame) -> dict[str, Any]:
     return {name: value for name, value in frame.attributes.model_dump(exclude_none=True).items() if value != []}
 
 
-def _identity(creator: int, sha256: str, chip: str) -> str:
-    return f"raw {creator}: {sha256} {chip}"
+def _identity(creator: int, sha256: str, chip: str, camera: str) -> str:
+    return f"raw {creator}: {sha256} {chip}" + (f" as {camera}" if camera else "")
 
 
 def safe_name(name: str) -> str:
@@ -274,25 +284,59 @@ def safe_name(name: str) -> str:
     return safe or "unnamed.fits"
 
 
-def _again(there: list[Product], name: str, context: Context, frames: list[RawFrame], checked: Told) -> Outcome:
-    """Say that the file is there; a type that the user now tells is put right, as long as nothing was made of it."""
-    numbers = sorted(product.pk for product in there)
-    wanted = frames[0].kind
-    if there[0].kind == wanted or not (checked.kind or checked.use_suggestion):
-        return AlreadyThere(name, numbers, there[0].kind)
+def _again(there: list[Product], name: str, context: Context, checked: Told, read_as: Reading) -> Outcome:
+    """Say that the file is there; what the user now tells of it is put right, as long as nothing was made of it."""
+    numbers, kind = sorted(product.pk for product in there), there[0].kind
+    if not (checked.camera or checked.kind or checked.use_suggestion):
+        return AlreadyThere(name, numbers, kind)
+    was_told = any(note.endswith(TOLD) for note in there[0].attributes.get("notes", []))
+    frames = read_as(kind if was_told and not (checked.kind or checked.use_suggestion) else "")
+    by_extension = {getattr(frame.attributes, "extension", 0): frame for frame in frames}
+    pairs = [(product, frame) for product in there
+             if (frame := by_extension.get(product.attributes.get("extension", 0)))]  # fmt: skip
+    changes = list(dict.fromkeys(change for product, frame in pairs for change in _changes(product, frame)))
+    what = "; ".join(was for was, _ in changes)
     if not all(may_change(context, product) for product in there):
-        return AlreadyThere(name, numbers, there[0].kind, [f"is {there[0].kind}: only its creator may change that"])
-    if Lineage.objects.filter(source_id__in=numbers).exists():
-        return AlreadyThere(name, numbers, there[0].kind, [f"stays {there[0].kind}: products were made from it"])
-    by_chip = {frame.attributes.chip: frame for frame in frames}
-    for product in there:
-        frame = by_chip.get(product.chip)
-        if frame is None:
-            continue
+        return AlreadyThere(name, numbers, kind, [f"is {what}: only its creator may change that"] if changes else [])
+    if changes and _is_used(there):
+        another = "; give the camera another name to have it read anew" if checked.camera else ""
+        return AlreadyThere(name, numbers, kind, [f"stays {what}: products were made from it{another}"])
+    for product, frame in pairs:
         attributes = _attributes(frame)
-        filled = columns_of(KINDS[wanted], attributes)
-        Product.objects.filter(pk=product.pk).update(kind=wanted, attributes=storable(attributes), **filled)
-    return AlreadyThere(name, numbers, wanted, [f"was {there[0].kind}, is now {wanted} as told"])
+        filled = columns_of(KINDS[frame.kind], attributes)
+        Product.objects.filter(pk=product.pk).update(kind=frame.kind, attributes=storable(attributes), **filled)
+    notes = [f"was {what}, is now {'; '.join(now for _, now in changes)} as told"] if changes else []
+    return AlreadyThere(name, numbers, pairs[0][1].kind, notes)
+
+
+def _is_used(products: Sequence[Product]) -> bool:
+    """Whether something was made from one of the products."""
+    return Lineage.objects.filter(source_id__in=[product.pk for product in products]).exists()
+
+
+def _as_this_camera(there: list[Product], frames: list[RawFrame], checked: Told) -> list[Product]:
+    """Return the products that are this file as the frames' camera reads it; none where it is to be read anew.
+
+    A file from which products were made stays as it was read; told as another camera's it comes in once more.
+    """
+    own = [product for product in there if product.instrument == frames[0].attributes.instrument]
+    if own or not there:
+        return own
+    return [] if checked.camera and _is_used(there) else there
+
+
+def _changes(product: Product, frame: RawFrame) -> list[tuple[str, str]]:
+    """Return what was and what would be of a frame read anew, in words; of it all a few are enough to tell."""
+    changes = [] if product.kind == frame.kind else [(product.kind, frame.kind)]
+    before, after = product.attributes, storable(_attributes(frame))
+    for key in sorted({*before, *after} - {"notes", _DESCRIPTION}):
+        if before.get(key) != after.get(key):
+            changes.append((f"{key} {_short(before.get(key))}", f"{key} {_short(after.get(key))}"))
+    return changes
+
+
+def _short(value: Any) -> str:
+    return "unknown" if value is None else str(value)[:40]
 
 
 def night_summary(outcomes: Iterable[Outcome]) -> dict[str, int]:

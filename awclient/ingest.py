@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +152,7 @@ def _ingest_one(
 ) -> None:
     try:
         digest = sha256_of(file)
-        known = _known(portal, digest, kind)
+        known = _known(portal, digest, kind, instrument, camera)
         if known:
             report.known += known
             return
@@ -167,14 +168,20 @@ def _ingest_one(
         report.refused.append({"file": str(relative), "reason": problem.message, "hint": problem.hint})
     else:
         (report.new if answer["outcome"] == "ingested" else report.known).extend(answer["products"])
+        is_there = answer["outcome"] == "there"  # then a note tells what became, or not, of what the user told
         for note in answer.get("notes", []):
-            if note.startswith("hint: "):
+            if is_there or note.startswith("hint: "):
                 report.hints[note] = report.hints.get(note, 0) + 1
 
 
-def _known(portal: Portal, digest: str, kind: str) -> list[Json]:
-    """Return the frames that this file is already, so that it need not be sent; none where a type is to be told."""
+def _known(portal: Portal, digest: str, kind: str, instrument: str, camera: bytes | None) -> list[Json]:
+    """Return the frames that this file is already, so that it need not be sent; none where something new is told."""
     frames = [product for product in portal.products(sha256=digest) if product["run"] is None]
+    if camera is not None:
+        by = hashlib.sha256(camera).hexdigest()
+        frames = [product for product in frames if product["attributes"].get("camera_description") == by]
+    if instrument:
+        frames = [product for product in frames if product["instrument"] == instrument]
     told = kind.lower().removeprefix("raw")
     if told in {"", "suggested"} or all(product["kind"].lower().removeprefix("raw") == told for product in frames):
         return frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from typing import Any
@@ -16,8 +17,9 @@ from recipes.masks import MASK_BITS
 _SECTIONS = ("data_section", "prescan_x", "overscan_x", "prescan_y", "overscan_y")
 _KEYWORDS = {*USUAL, *_SECTIONS, "type", "date_obs", "time_obs", "longitude", "readout_mode"}
 _FIXED = {name for name in FrameAttributes.model_fields if name not in {"instrument", "date_obs", "night"}}
-_TOP = {"name", "instrume", "longitude", "time_format", "read_noise_unit", "keywords", "fixed", "types", "photometry",
-        "mask_bits", "mask_codes"}  # fmt: skip
+_TOP = {"name", "instrume", "longitude", "time_format", "read_noise_unit", "exposure_time_unit", "keywords",
+        "fixed", "types", "photometry", "mask_bits", "mask_codes"}  # fmt: skip
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0}
 _COLOUR = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,59}")
 
@@ -39,6 +41,9 @@ def camera_from_toml(text: str) -> Camera:
     unit = given.get("read_noise_unit", "electron")
     if unit not in {"electron", "adu"}:
         raise BadCamera('read_noise_unit is "electron" or "adu"')
+    seconds = given.get("exposure_time_unit", "s")
+    if seconds not in _SECONDS:
+        raise BadCamera(f"exposure_time_unit is one of {', '.join(_SECONDS)}")
     longitude = given.get("longitude")
     if longitude is not None and not (_is_number(longitude) and -180 <= longitude <= 360):
         raise BadCamera("longitude is a number of degrees, east positive")
@@ -51,6 +56,8 @@ def camera_from_toml(text: str) -> Camera:
         longitude=None if longitude is None else float(longitude),
         time_format=str(given.get("time_format", "")),
         read_noise_unit=unit,
+        exposure_time_unit=_SECONDS[seconds],
+        description=hashlib.sha256(text.encode()).hexdigest(),
         photometry=_photometry(_table(given, "photometry")),
         mask_bits=_mask(_table(given, "mask_bits"), "mask_bits") | _mask(_table(given, "mask_codes"), "mask_codes"),
         mask_codes=_one_of(given, "mask_bits", "mask_codes") == "mask_codes",

@@ -58,6 +58,10 @@ class Camera:
         How the date is written, as Python's ``strptime`` reads it; empty for the usual ones.
     read_noise_unit : {"electron", "adu"}
         What the header's read noise is in.
+    exposure_time_unit : float
+        What the header's exposure time counts [s].
+    description : str
+        Digest of the TOML text that it was read from, by which a client knows whether a frame was read by it.
     photometry : mapping
         Filter (with ``*``): which standard band it is, with its colour term and extinction.
     mask_bits : mapping
@@ -74,6 +78,8 @@ class Camera:
     longitude: float | None = None
     time_format: str = ""
     read_noise_unit: str = "electron"
+    exposure_time_unit: float = 1.0
+    description: str = ""
     photometry: Mapping[str, Photometry] = field(default_factory=dict)
     mask_bits: Mapping[int, int] = field(default_factory=dict)
     mask_codes: bool = False

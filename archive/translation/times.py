@@ -82,7 +82,7 @@ def parse_date_and_time(text: str) -> datetime.datetime | None:
     compact = re.fullmatch(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d(?:\.\d*)?)", text)
     if compact:
         text = "{}-{}-{}T{}:{}:{}".format(*compact.groups())
-    match = re.fullmatch(r"(\S+?)[T\s_]+(\d{1,2}:\d{1,2}(?::\d{1,2}(?:\.\d*)?)?)(?:([+-])(\d\d):?(\d\d))?", text)
+    match = re.fullmatch(r"(\S+?)[T\s_]+(\d{1,2}:\d{1,2}(?::\d{1,2}(?:[.,]\d*)?)?)(?:([+-])(\d\d):?(\d\d))?", text)
     if match is None:
         return None
     moment = _joined(_date(match[1]), sexagesimal(match[2]))

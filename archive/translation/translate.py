@@ -18,6 +18,7 @@ from archive.translation.values import find_number, number, sexagesimal, slug
 from recipes.attributes import FrameAttributes
 from recipes.kinds import KINDS
 
+TOLD = "told at ingest"  # how a note on a user's word ends
 MAXIMUM_PIXELS = 2**29  # two gigabytes of float32
 # Places in a filter wheel that let all light through.
 _OPEN = re.compile(r"open[\d-]*|clear|air|empty|none|no filter|blank|home|free|hole|--?", re.IGNORECASE)
@@ -113,6 +114,8 @@ def _frame(
     attributes |= _geometry(header, image, camera, attributes.pop("binning"), notes)
     if image.index:
         attributes["extension"] = image.index
+    if camera.description:
+        attributes["camera_description"] = camera.description
     attributes |= camera.fixed
     if light := light_beside(camera.fixed, attributes):
         attributes["data_section"] = light
@@ -125,7 +128,10 @@ def _frame(
 
 
 def _exposure_time(header: Header, camera: Camera) -> float | None:
-    """Return the exposure time [s], of a number, of "00:01:00", or of milliseconds where the comment says so."""
+    """Return the exposure time [s], of a number or of "00:01:00".
+
+    A number counts seconds, or what the camera's description says, or milliseconds where the comment says so.
+    """
     for keyword in camera.keywords_for("exposure_time"):
         found = header.find(keyword)
         if found is None:
@@ -134,6 +140,8 @@ def _exposure_time(header: Header, camera: Camera) -> float | None:
         if hours is not None:
             return hours * 3600
         if seconds is not None:
+            if camera.exposure_time_unit != 1.0:
+                return seconds * camera.exposure_time_unit
             return seconds / 1000 if re.search(r"\bms\b|millisec", found[1].comment, re.IGNORECASE) else seconds
     return None
 
@@ -148,17 +156,18 @@ def _kind(
     use_suggestion: bool,
 ) -> tuple[str, list[str]]:
     if told_kind:
-        return told_kind, ["type told at ingest"]
+        return told_kind, [f"type {TOLD}"]
     if worked_on := _worked_on(header):
         raise NotUnderstood(f"it is not raw: {worked_on}", "if it is raw all the same, tell its type with --type")
     said = _said_type(header, camera)
     found: TypeFound = find_type(said, object_name, exposure_time, file_name, camera.types)
     if use_suggestion and found.suggested and (not found.kind or found.kind == "RawScience"):
-        return found.suggested, [*found.notes, "type taken from the file's name, as told at ingest"]
+        return found.suggested, [*found.notes, f"type taken from the file's name, as {TOLD}"]
     if not found.kind:
         raise NotUnderstood(
             "; ".join(found.notes),
-            "tell its type at ingest: --type bias, dark, domeflat, twilight or science",
+            "tell its type at ingest: --type bias, dark, domeflat, twilight or science"
+            + (f', or what the word means in the camera\'s TOML file: [types] "{said[:40]}" = ...' if said else ""),
             found.suggested,
         )
     return found.kind, list(found.notes)

@@ -9,7 +9,7 @@ from archive.headers import Header, Value, clean
 
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eEdD][+-]?\d+)?)")
 _NO_UNIT = re.compile(r"\s*[:°\d]|[hd]\s*\d|\s*,")  # a time, an angle or a list goes on there, not a number's unit
-_SEXAGESIMAL = re.compile(r"\s*([+-]?)\s*(\d{1,3})[:hd°\s]\s*(\d{1,2})(?:[:m'′\s]\s*(\d{1,2}(?:\.\d*)?))?[s\"″]?\s*"
+_SEXAGESIMAL = re.compile(r"\s*([+-]?)\s*(\d{1,3})[:hd°\s]\s*(\d{1,2})(?:[:m'′\s]\s*(\d{1,2}(?:[.,]\d*)?))?[s\"″]?\s*"
                           r"(?:\(?(?:J2000|B1950|ICRS|FK5|UTC?)[\d.]*\)?\s*)?", re.IGNORECASE)  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def sexagesimal(value: Value) -> float | None:
     match = _SEXAGESIMAL.fullmatch(value)
     if match is None:
         return None
-    minutes, seconds = float(match[3]), float(match[4] or 0)
+    minutes, seconds = float(match[3]), float((match[4] or "0").replace(",", "."))
     if minutes >= 60 or seconds > 60:
         return None
     size = float(match[2]) + minutes / 60 + seconds / 3600

@@ -83,13 +83,13 @@ def test_what_was_called_bad_or_flagged_is_no_history(manager: Context, make_pro
 def test_no_limit_is_looser_than_the_published_one_or_absurd(manager: Context, make_product: Make) -> None:
     history(make_product, "BiasFrame", "stdev", [1.0, 9.0, 2.0, 8.0, 5.0])
     history(make_product, "BiasFrame", "mean", [0.1, -0.2, 0.1, 0.0, -0.1], chip="ccd2")
-    history(make_product, "ReadNoise", "read_noise", [1.0, 9.0, 2.0, 18.0, 5.0])
+    history(make_product, "DarkFrame", "dark_current", [1.0, 9.0, 2.0, 18.0, 5.0])
     found = {(entry.measurement, entry.scope.chip): entry for entry in learn(manager, Scope("cam"))}
-    assert (found["stdev", "ccd1"].minimum, found["stdev", "ccd1"].maximum) == (None, 10.0)
+    assert (found["stdev", "ccd1"].minimum, found["stdev", "ccd1"].maximum) == (0.001, 10.0)
     symmetric = found["mean", "ccd2"]
     assert symmetric.minimum == -(symmetric.maximum or 0)
     assert symmetric.maximum == pytest.approx(5 * 1.4826 * 0.1)
-    assert "scatters by" in found["read_noise", "ccd1"].reason
+    assert "scatters by" in found["dark_current", "ccd1"].reason
 
 
 def test_a_set_limit_goes_before_a_learned_one_and_the_more_precise_before_the_general(

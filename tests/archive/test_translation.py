@@ -87,7 +87,8 @@ def test_a_name_suggests_and_never_decides(cards: dict[str, Any], name: str, sug
     with pytest.raises(NotUnderstood) as caught:
         frame(cards, name)
     assert caught.value.suggested == suggested
-    assert caught.value.hint == "tell its type at ingest: --type bias, dark, domeflat, twilight or science"
+    assert caught.value.hint.startswith("tell its type at ingest: --type bias, dark, domeflat, twilight or science")
+    assert ('TOML file: [types] "gibberish" = ' in caught.value.hint) == (cards["IMAGETYP"] == "gibberish")
 
 
 @pytest.mark.parametrize(

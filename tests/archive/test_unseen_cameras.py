@@ -13,7 +13,7 @@ from astropy.io import fits
 from archive.context import Context
 from archive.ingest import ingest_file
 from archive.instruments.generic import BadCamera, camera_from_toml
-from archive.models import Product
+from archive.models import Lineage, Product
 from archive.translation.unlit_edges import unlit_sections
 from dataserver.store import Store
 
@@ -153,3 +153,65 @@ def test_real_flats_without_overscan_give_no_hint(real_frames: Path) -> None:
     for path in sorted((real_frames / "arcsat_xo1_z_2025").rglob("*lat*.fits*"))[:2]:
         with fits.open(path) as hdus:
             assert unlit_sections(hdus[0].data.astype(np.float32)) == {}
+
+
+STRANGE = {
+    "INSTRUME": "Kamera 2", "IMAGETYP": "Objekt", "OBJECT": "NGC 4565", "EXPTIME": 60000, "FILTER": 3,
+    "DATE-OBS": "2023-05-04", "UT": "21:03:05,3", "RA": "12 36 20,8", "DEC": "+25 59 15", "CCD-TEMP": "-35,2 C",
+}  # fmt: skip
+TWO_LIES = 'name = "kiel"\nexposure_time_unit = "ms"\n[fixed]\noverscan_x = "[81:96,1:60]"\n[types]\n"Objekt" = "light"'
+
+
+def put_in(context: Context, store: Store, camera: str | None, **cards: Any) -> tuple[Any, list[Product]]:
+    stream = io.BytesIO()
+    fits.PrimaryHDU(np.zeros((60, 96), np.uint16), fits.Header(STRANGE | cards)).writeto(stream)
+    outcome = ingest_file(stream, "k1.fits", context, store, camera_from_toml(camera) if camera else None)
+    return outcome, list(Product.objects.filter(pk__in=getattr(outcome, "products", [])))
+
+
+def test_commas_in_times_and_milliseconds_that_only_the_camera_file_tells(context: Context, store: Store) -> None:
+    refused, _ = put_in(context, store, None)
+    assert refused.hint.endswith('or what the word means in the camera\'s TOML file: [types] "Objekt" = ...')
+    _, (made,) = put_in(context, store, TWO_LIES)
+    told = made.attributes
+    assert (told["exposure_time"], told["date_obs"], made.filter_name) == (60.0, "2023-05-04T21:03:05.300", "3")
+    assert (told["ra"], told["dec"]) == pytest.approx((189.0866667, 25.9875), abs=1e-6)
+    assert (told["temperature"], told["data_section"]) == (-35.2, "[1:80,1:60]")
+
+
+def test_a_camera_described_after_the_first_ingest_counts_until_something_was_made(
+    context: Context, store: Store, make_product: Any
+) -> None:
+    _, (first,) = put_in(context, store, None, IMAGETYP="light")
+    again, (read,) = put_in(context, store, TWO_LIES, IMAGETYP="light")
+    assert read.pk == first.pk
+    assert again.state == "already_there"
+    assert again.notes[0].startswith("was data_section unknown; exposure_time 60000.0; instrument Kamera_2; ")
+    assert (read.instrument, read.attributes["exposure_time"]) == ("kiel", 60.0)
+    assert put_in(context, store, TWO_LIES, IMAGETYP="light")[0].notes == []  # and so it stays
+    assert put_in(context, store, None, IMAGETYP="light")[1][0].instrument == "kiel"
+
+    Lineage.objects.create(product=make_product(), source_id=first.pk, role="raw")
+    seconds = TWO_LIES.replace('"ms"', '"s"')
+    used, (kept,) = put_in(context, store, seconds, IMAGETYP="light")
+    assert used.notes == [
+        "stays exposure_time 60.0: products were made from it; give the camera another name to have it read anew"
+    ]
+    assert kept.attributes["exposure_time"] == 60.0
+    other, (new,) = put_in(context, store, seconds.replace("kiel", "kiel.2"), IMAGETYP="light")
+    assert (other.state, new.instrument, new.attributes["exposure_time"]) == ("ingested", "kiel.2", 60000.0)
+    assert put_in(context, store, TWO_LIES, IMAGETYP="light")[1] == [kept]
+
+
+def test_a_type_told_before_stays_when_a_camera_is_described(context: Context, store: Store) -> None:
+    stream = io.BytesIO()
+    fits.PrimaryHDU(np.zeros((60, 96), np.uint16), fits.Header(STRANGE)).writeto(stream)
+    ingest_file(stream, "k1.fits", context, store, type="twilight")
+    camera = camera_from_toml(TWO_LIES)
+    ingest_file(stream, "k1.fits", context, store, camera)
+    assert Product.objects.get().kind == "RawTwilightFlat"
+
+
+def test_the_unit_of_exposure_times_is_one_of_four() -> None:
+    with pytest.raises(BadCamera, match="exposure_time_unit is one of s, ms, us, min"):
+        camera_from_toml('name = "x"\nexposure_time_unit = "h"')
