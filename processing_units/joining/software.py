@@ -30,10 +30,13 @@ from processing_units.joining.installing import (
     install_requirements,
 )
 from processing_units.joining.requirement_check import Interpreter, wanted_versions
-from processing_units.joining.standard_code import digest_of, unpack
+from processing_units.joining.standard_code import digest_of, installed_root, unpack
 
 UNUSED_DAYS = 30
 _COMPILED = ".compiled"
+# What numba compiles, and what of the other modules goes into it.
+KERNELS = "recipes/ccd/kernels"
+KERNEL_TABLES = ("recipes/masks.py",)
 
 
 class Software:
@@ -81,12 +84,37 @@ class Software:
                 self._say(f"{folder} was changed since it was installed: the code is fetched anew")
             self._say(f"fetching the standard code {digest[:12]}")
             unpack(fetch(), sha256, digest, building)
-            self._say("compiling its kernels (once)")
+            self._say(
+                "its kernels are those that are compiled here already"
+                if self._borrow_kernels(building)
+                else "compiling its kernels (once a version of them; a minute or two)"
+            )
             compile_kernels(commands, python, building)
             (building / _COMPILED).touch()
 
         self._made(name, is_whole, install)
         return folder
+
+    def _borrow_kernels(self, building: Path) -> bool:
+        """Take compiled kernels from another version of the code, or our own installation, whose kernels are the same.
+
+        Numba knows a source by its time and size: the times are taken with them.
+        """
+        ours = _kernels(building)
+        for donor in [installed_root(), *self.root.glob("code-*")]:
+            theirs = _kernels(donor)
+            if not ours or [*map(_named(donor), theirs)] != [*map(_named(building), ours)]:
+                continue
+            compiled = list((donor / KERNELS / "__pycache__").glob("*.nb[ic]"))
+            if not compiled or any(a.read_bytes() != b.read_bytes() for a, b in zip(ours, theirs, strict=True)):
+                continue
+            (building / KERNELS / "__pycache__").mkdir()
+            for path in compiled:
+                shutil.copy2(path, building / KERNELS / "__pycache__")
+            for mine, other in zip(ours, theirs, strict=True):
+                shutil.copystat(other, mine)
+            return True
+        return False
 
     def _made(self, name: str, is_there: Callable[[], bool], make: Callable[[Path, Commands], None]) -> None:
         """Make what is not there under its lock; then hold the lock, shared, as long as this process lives."""
@@ -129,6 +157,15 @@ class Software:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._say(f"removing {lock_file.name}, unused for {UNUSED_DAYS} days")
                 remove_folder(folder)
+
+
+def _kernels(root: Path) -> list[Path]:
+    """Return the sources on which compiled kernels depend."""
+    return sorted([*(root / KERNELS).glob("*.py"), *(path for name in KERNEL_TABLES if (path := root / name).exists())])
+
+
+def _named(root: Path) -> Callable[[Path], Path]:
+    return lambda path: path.relative_to(root)
 
 
 def remove_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 
@@ -44,6 +45,13 @@ class Installation:
             "XDG_CONFIG_HOME": str(self.home / "config"),
             "XDG_STATE_HOME": str(self.home / "client-state"),
         }
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """Settings by which another process of ours finds the broker and the portal."""
+        redis = (self.home / "secrets" / "redis").read_text().strip()
+        broker = f"redis://:{quote(redis, safe='')}@127.0.0.1:{self.port + 2}/0"
+        return {"AWPORTAL_BASE_URL": self.url, "AWPORTAL_BROKER_URL": broker}
 
     @property
     def password(self) -> str:

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,25 @@ def test_a_new_code_needs_no_new_installation_of_requirements(unit, machine, tmp
     assert "installing" not in said
     assert len(list(machine.software.glob("code-*"))) == 2
     assert len(list(machine.software.glob("environment-*"))) == 1
+
+
+def test_kernels_that_did_not_change_are_not_compiled_anew(unit, machine, tmp_path):
+    kernel = {"recipes/ccd/kernels/stack.py": "value = 1", "recipes/masks.py": "NO_DATA = 1"}
+    unit.code = pack(write_tree(tmp_path / "older", **kernel))
+    machine.run(unit.url, "--key-file", str(machine.key_file))
+    older = next(machine.software.glob("code-*")) / "recipes" / "ccd" / "kernels"
+    (older / "__pycache__").mkdir(exist_ok=True)
+    (older / "__pycache__" / "stack.f-1.py311.nbi").write_text("compiled")
+    unit.code = pack(write_tree(tmp_path / "newer", **kernel, **{"recipes/new.py": ""}))
+    out, said = machine.run(unit.url, "--key-file", str(machine.key_file))
+    assert "its kernels are those that are compiled here already" in said
+    newer = Path(json.loads(out)["code"]).parents[2] / "recipes" / "ccd" / "kernels"
+    assert (newer / "__pycache__" / "stack.f-1.py311.nbi").read_text() == "compiled"
+    assert (newer / "stack.py").stat().st_mtime_ns == (older / "stack.py").stat().st_mtime_ns
+    changed = kernel | {"recipes/masks.py": "NO_DATA = 2"}
+    unit.code = pack(write_tree(tmp_path / "changed", **changed))
+    _, said = machine.run(unit.url, "--key-file", str(machine.key_file))
+    assert "compiling its kernels" in said
 
 
 def test_killed_while_it_installs_it_leaves_nothing_half(unit, machine):

@@ -14,6 +14,7 @@ import pytest
 from processing_units.joining import standard_code
 from processing_units.joining.requirement_check import holds, names_in
 from processing_units.joining.single_file import single_file
+from processing_units.joining.software import KERNEL_TABLES, KERNELS
 from processing_units.joining.standard_code import DamagedCodeError, StandardCode, digest_of, pack, unpack
 from tests.processing_units.joining.conftest import write_tree, write_wheel  # noqa: F401
 
@@ -96,6 +97,14 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.split(".")[0])
     return found
+
+
+def test_kernels_depend_on_nothing_but_what_decides_whether_they_are_compiled_anew() -> None:
+    for path in (TREE / KERNELS).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recipes."):
+                place = f"{(node.module or '').replace('.', '/')}.py"
+                assert place.startswith(KERNELS) or place in KERNEL_TABLES, f"{path} imports {node.module}"
 
 
 def test_the_single_file_is_small_and_needs_only_the_standard_library(tmp_path: Path) -> None:
