@@ -213,6 +213,16 @@ class Portal:
 
         return self._decode(self._patiently(send))
 
+    def code(self, digest: str) -> Json | None:
+        """Return one's own bundle of that digest, or None if it has to be sent."""
+        response = self.call("GET", f"/code/{_segment(digest)}")
+        return None if response.status_code == httpx.codes.NOT_FOUND else self._decode(response)
+
+    def send_code(self, content: bytes) -> Json:
+        """Send a packed tree; return what the portal made of it."""
+        files = {"file": ("code.zip", content, "application/zip")}
+        return self._json("POST", "/code", files=files, timeout=600.0)
+
     # --------------------------------------------------------------------------------------------------- the wire
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:

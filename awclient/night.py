@@ -17,6 +17,7 @@ from awclient.following import describe, fraction
 from awclient.night_frames import FrameSet, inputs_for, missing_kinds, nearest_calibrations
 from awclient.night_order import feeds_back, steps
 from awclient.selection import primary_inputs
+from awclient.shipping import environment_of
 from awclient.submitting import PendingSubmission
 from awclient.terminal import Progress
 from processing_units.contract import FaultKind, JobState, Plan, PlannedJob, RunStatus, Submission
@@ -189,7 +190,10 @@ class Night:
 
     def _submission(self, recipe: Json, frames: FrameSet, inputs: dict[str, list[int]]) -> Submission:
         remark = f"{REMARK}: {frames.title}"
-        return Submission(recipe=recipe["name"], inputs=inputs, unit=self._unit, comment=remark[:500])
+        environment = environment_of(None, None, recipe, quiet=True).entries
+        return Submission(
+            recipe=recipe["name"], inputs=inputs, unit=self._unit, comment=remark[:500], environment=environment
+        )
 
     def _products_of(self, recipe: Json, frames: FrameSet) -> list[Json]:
         filters = {"recipe": recipe["name"], "instrument": frames.instrument, "night": ",".join(frames.nights)}

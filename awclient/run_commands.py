@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,12 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
     unit: Annotated[str, typer.Option(help="Processing unit; else the portal picks one and says why.")] = "",
     privilege: Annotated[int | None, typer.Option(help="Who sees the products: 1 MyDB ... 5 VO.", min=1, max=5)] = None,
     comment: Annotated[str, typer.Option(help="A remark kept with the run.")] = "",
+    code: Annotated[
+        Path | None, typer.Option(help="Folder with your own recipes/ and configuration files: run from it.")
+    ] = None,
+    env_cfg: Annotated[
+        Path | None, typer.Option(help="Environment.cfg to use; else that of --code, or of the working directory.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; make nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if the recipe failed.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait, and write the logs as they grow.")] = False,
@@ -54,11 +61,14 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
     """Run a recipe on frames given by number (12-18) or by filter; its parameters are options (--sigma-clip 3)."""
     from awclient.following import raise_unless_done
     from awclient.selection import Filters
+    from awclient.shipping import ship
     from awclient.submitting import PendingSubmission
 
     filters = Filters(kind, instrument, night, filter, chip)
     with session_of(context).open() as portal:
-        submission = _submission(portal, recipe, list(context.args), filters, params, parameter or [])
+        digest = ship(portal, code) if code is not None else ""
+        trees = _Trees(digest, code, env_cfg)
+        submission = _submission(portal, recipe, list(context.args), filters, params, parameter or [], trees)
         submission = submission.model_copy(update={"unit": unit or None, "privilege": privilege, "comment": comment})
         if dry_run:
             _show_plan(portal.plan(submission), json)
@@ -77,11 +87,27 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
         raise_unless_done(status)
 
 
+@dataclass(frozen=True)
+class _Trees:
+    """The user's own code, as it was shipped, and where their Environment.cfg is."""
+
+    digest: str = ""
+    folder: Path | None = None
+    env_cfg: Path | None = None
+
+
 def _submission(
-    portal: Portal, recipe: str, arguments: list[str], filters: object, params: Path | None, pairs: list[str]
+    portal: Portal,
+    recipe: str,
+    arguments: list[str],
+    filters: object,
+    params: Path | None,
+    pairs: list[str],
+    trees: _Trees,
 ) -> Submission:
     from awclient.recipe_options import chain_of, parse_directions, read_parameter_file
     from awclient.selection import Filters, select_inputs
+    from awclient.shipping import environment_of
     from processing_units.contract import Submission
 
     found = chain_of([portal.recipe(name.strip()) for name in recipe.split(">")])
@@ -97,7 +123,14 @@ def _submission(
     if not primary & inputs.keys():
         assert isinstance(filters, Filters)  # noqa: S101 - tells the type checker
         inputs |= select_inputs(portal, found, filters)
-    return Submission(recipe=found["name"], inputs=inputs, parameters=parameters | directions.parameters)
+    environment = environment_of(trees.env_cfg, trees.folder, found)
+    return Submission(
+        recipe=found["name"],
+        inputs=inputs,
+        parameters=parameters | directions.parameters,
+        code=trees.digest,
+        environment=environment.entries,
+    )
 
 
 def status(

@@ -95,6 +95,12 @@ class Submission(Message):
     privilege: int | None = Field(default=None, ge=1, le=5)
     idempotency_key: Text = Field(default="", max_length=100)
     comment: Text = Field(default="", max_length=500)
+    code: Text = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="digest of the shipped code to run from")
+    environment: dict[Text, Text] = Field(
+        default_factory=dict,
+        max_length=300,
+        description="of Environment.cfg: project, privilege, unit, RECIPE.PARAMETER; what is said above goes before it",
+    )
 
 
 class PlannedCalibration(Message):

@@ -12,14 +12,22 @@ from django.db.models.functions import Now
 
 from archive.quality_limits import ForJob, limits_for
 from dataserver.signing import sign
-from processing_units.contract import Claim, InputFile, JobSpec, JobState, Limits
+from processing_units.contract import Claim, CodeFile, InputFile, JobSpec, JobState, Limits
 from processing_units.frontend.attempts import begin_attempt, staging_key
 from processing_units.frontend.changes import change, wanted_runs
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.faults import reach
 from processing_units.frontend.locking import lock_unit
-from processing_units.frontend.models import Attempt, ClusterManagerRecord, Job, JobInput, ProcessingUnit, Run
+from processing_units.frontend.models import (
+    Attempt,
+    ClusterManagerRecord,
+    CodeBundle,
+    Job,
+    JobInput,
+    ProcessingUnit,
+    Run,
+)
 from processing_units.frontend.permissions import runs_allowed_on
 from recipes.catalogue import all_recipes
 
@@ -44,7 +52,7 @@ def claim(unit: ProcessingUnit, message: Claim) -> JobSpec | None:
         found = False
         if not unit.accepting or not _has_room(unit):
             return None
-        for job_id, attempt in _candidates(unit, message.cached):
+        for job_id, attempt in _candidates(unit, message.cached, shipped=manager.sandbox):
             found = True
             try:
                 taken = _take(unit, job_id, attempt, manager)
@@ -104,9 +112,21 @@ def job_spec(unit: ProcessingUnit, attempt: Attempt, token: str) -> JobSpec:
         quality_limits=held_to.limits,
         limit_origins=held_to.origins,
         inputs=[_input_file(entry, base, expires) for entry in inputs],
+        code_digest=job.run.code_digest,
+        code=_code_file(job.run, expires),
         limits=Limits(memory_mib=unit.memory_mib, wall_seconds=unit.wall_seconds),
         staging_url=f"{settings.DATA_URL}{staging}?{sign(settings.DATA_KEY, 'PUT', staging, expires)}",
     )
+
+
+def _code_file(run: Run, expires: int) -> CodeFile | None:
+    """Return where the shipped code of a run is: at the archive's own data server, which has it."""
+    if not run.code_digest:
+        return None
+    size = CodeBundle.objects.get(owner=run.user_id, digest=run.code_digest).file_size
+    path = f"/files/{run.code_digest}"
+    url = f"{settings.DATA_URL}{path}?{sign(settings.DATA_KEY, 'GET', path, expires)}"
+    return CodeFile(sha256=run.code_digest, size=size, url=url)
 
 
 def _limits_of(job: Job, inputs: list[JobInput]) -> ForJob:
@@ -140,9 +160,9 @@ def _input_file(entry: JobInput, base: str, expires: int) -> InputFile:
     )
 
 
-def _candidates(unit: ProcessingUnit, cached: list[str]) -> Iterator[tuple[int, int]]:
-    """Yield (job, attempt so far) of waiting jobs, the one to take first first."""
-    for run_id in _runs_by_fair_share(unit):
+def _candidates(unit: ProcessingUnit, cached: list[str], *, shipped: bool) -> Iterator[tuple[int, int]]:
+    """Yield (job, attempt so far) of waiting jobs, the one to take first first; `shipped`: also users' own code."""
+    for run_id in _runs_by_fair_share(unit, shipped=shipped):
         window = list(_ready(unit).filter(run=run_id).order_by("ordinal").values_list("pk", "attempt")[:_WINDOW])
         if cached and len(window) > 1:
             held = _bytes_held([pk for pk, _ in window], cached)
@@ -156,10 +176,12 @@ def _ready(unit: ProcessingUnit) -> QuerySet[Job]:
     return Job.objects.filter(no_pause, unit=unit, state=JobState.QUEUED)
 
 
-def _runs_by_fair_share(unit: ProcessingUnit) -> list[int]:
+def _runs_by_fair_share(unit: ProcessingUnit, *, shipped: bool) -> list[int]:
     """Return the runs with ready jobs: those of the user with the fewest running jobs first, the oldest first."""
     waiting = _ready(unit).order_by().values("run").distinct()
     wanted = Run.objects.filter(runs_allowed_on(unit), pk__in=waiting, cancel_requested__isnull=True)
+    if not shipped:
+        wanted = wanted.filter(code_digest="")
     runs = list(wanted.values_list("pk", "user"))
     if len({user for _, user in runs}) > 1:
         running = Job.objects.filter(unit=unit, state=JobState.RUNNING).order_by().values_list("run__user")

@@ -33,6 +33,7 @@ def up(unit: ProcessingUnit, message: ClusterManagerUp) -> Welcome:
             "seen_at": Now(),
             "down_at": None,
             "drain": False,
+            "sandbox": message.sandbox,
         },
     )
     return Welcome(

@@ -101,7 +101,7 @@ def _write(attempt: Attempt, message: Commit) -> list[Product]:
     products = register_all(
         message.products,
         Context(run.user, run.project, run.privilege),
-        MadeBy(run.pk, job.pk, run.recipe, run.recipe_version, run.parameters),
+        MadeBy(run.pk, job.pk, run.recipe, run.recipe_version, run.parameters, run.code_digest),
         [UsedInput(used.product_id, used.role, used.ordinal) for used in job.inputs.all()],
     )
     Attempt.objects.filter(pk=attempt.pk).update(

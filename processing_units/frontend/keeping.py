@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from django.conf import settings
@@ -17,7 +17,7 @@ from processing_units.frontend.cancel import cancel_jobs
 from processing_units.frontend.chains import continue_chains
 from processing_units.frontend.changes import OPEN_STATES, close_ended_runs
 from processing_units.frontend.clock import seconds_from_now
-from processing_units.frontend.models import ClusterManagerRecord, KeeperLock, Run
+from processing_units.frontend.models import ClusterManagerRecord, CodeBundle, KeeperLock, Run
 from processing_units.frontend.reap import reap_all
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ def collect() -> int:
     store = staging.local_store()
     if store is None:
         return 0
-    referenced = Product.objects.order_by().values_list("sha256", flat=True)
-    would_go = store.collect(referenced.iterator(), STAGING_KEPT_SECONDS, dry_run=True).objects
+    would_go = store.collect(_referenced(), STAGING_KEPT_SECONDS, dry_run=True).objects
     if would_go > _MANY_OBJECTS and would_go > sum(1 for _ in store.listing()) / 2:
         log.error(
             "%d files, more than half of the store, belong to no product: nothing is collected. "
@@ -97,8 +96,14 @@ def collect() -> int:
             would_go,
         )
         return 0
-    gone = store.collect(referenced.iterator(), STAGING_KEPT_SECONDS)
+    gone = store.collect(_referenced(), STAGING_KEPT_SECONDS)
     return gone.objects + gone.staged
+
+
+def _referenced() -> Iterator[str]:
+    """Yield the sha256 of every file that products and bundles of shipped code refer to."""
+    yield from Product.objects.order_by().values_list("sha256", flat=True).iterator()
+    yield from CodeBundle.objects.order_by().values_list("digest", flat=True).iterator()
 
 
 COLLECT_EVERY = timedelta(hours=1)

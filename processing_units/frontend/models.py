@@ -126,12 +126,41 @@ class ClusterManagerRecord(models.Model):
     seen_at = models.DateTimeField()
     down_at = models.DateTimeField(null=True, blank=True)
     drain = models.BooleanField(default=False)
+    sandbox = models.BooleanField(default=False, help_text="it takes shipped code: its sandbox was tried and holds")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["unit", "key"], name="cluster_manager_once")]
 
     def __str__(self) -> str:
         return f"{self.key} on {self.node}"
+
+
+class CodeBundle(models.Model):
+    """A user's own code, addressed by the sha256 of its packed bytes; two users with the same tree have a row each.
+
+    ``contents`` lists its files beside the standard code's: path, size, change, lines added and removed.
+    """
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="bundles")
+    digest = models.CharField(max_length=64)
+    file_size = models.BigIntegerField()
+    files = models.PositiveIntegerField()
+    contents = models.JSONField(default=list)
+    differences = models.TextField(blank=True, help_text="unified diff against the standard code of that day")
+    differences_cut = models.BooleanField(default=False)
+    compared_with = models.CharField(max_length=64, help_text="digest of the standard recipes of that day")
+    created = models.DateTimeField(auto_now_add=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="bundles_accepted"
+    )
+    accepted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["owner", "digest"], name="bundle_once")]
+        indexes: ClassVar = [models.Index(fields=["digest"], name="bundle_digest")]
+
+    def __str__(self) -> str:
+        return self.digest[:12]
 
 
 class Chain(models.Model):
@@ -158,6 +187,7 @@ class Run(models.Model):
     privilege = models.PositiveSmallIntegerField(choices=Privilege, default=Privilege.MYDB)
     recipe = models.CharField(max_length=40)
     recipe_version = models.CharField(max_length=20)
+    code_digest = models.CharField(max_length=64, blank=True, help_text="of the shipped code that it runs from")
     parameters = models.JSONField(default=dict)
     submission = models.JSONField(default=dict, help_text="the message as the user sent it")
     unit = models.ForeignKey(ProcessingUnit, on_delete=models.PROTECT, related_name="runs")

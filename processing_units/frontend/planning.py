@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from archive.context import Context, with_privilege
 from archive.models import Privilege, Profile
 from processing_units.contract import Plan, PlannedJob, Submission
+from processing_units.frontend.bundles import bundle_to_run
 from processing_units.frontend.choosing import choose_inputs, primaries_of, told
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.permissions import user_type
@@ -55,6 +56,7 @@ def resolve(submission: Submission, context: Context) -> Resolved:
     """Check a submission and choose what it leaves open; raises as :func:`processing_units.frontend.submit.submit`."""
     if context.user is None:
         raise NotAllowed("visitors can look, but not run recipes", hint="log in")
+    bundle_to_run(submission.code, context)
     recipe = find_recipe(submission.recipe)
     parameters = _parameters(recipe, submission, context)
     chosen = choose_unit(submission.unit, recipe.name, context)
@@ -62,7 +64,8 @@ def resolve(submission: Submission, context: Context) -> Resolved:
         results = with_privilege(context, submission.privilege)
     except (PermissionDenied, ValueError) as error:
         raise NotAllowed(str(error)) from None
-    if chosen.unit.owner_id is not None:  # what a user's own unit makes is that user's alone
+    # What a user's own unit or code makes is that user's alone.
+    if chosen.unit.owner_id is not None or submission.code:
         results = replace(results, privilege=Privilege.MYDB)
     roles = fill_roles(recipe, submission, context)
     jobs = split(recipe, roles)

@@ -60,6 +60,7 @@ def _resubmit(run: Run, failed: list[Job], chosen: ChosenUnit) -> Run:
         privilege=Privilege.MYDB if chosen.unit.owner_id is not None else run.privilege,
         recipe=run.recipe,
         recipe_version=find_recipe(run.recipe).version,
+        code_digest=run.code_digest,
         parameters=run.parameters,
         submission=run.submission,
         unit=chosen.unit,

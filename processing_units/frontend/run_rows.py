@@ -113,6 +113,7 @@ def _write(
         privilege=resolved.context.privilege,
         recipe=resolved.recipe.name,
         recipe_version=resolved.recipe.version,
+        code_digest=submission.code,
         parameters=resolved.parameters,
         submission=_as_kept(kept),
         unit=resolved.unit,

@@ -7,6 +7,7 @@ import uuid
 from archive.context import Context
 from processing_units.contract import Plan, Submission
 from processing_units.frontend.chains import begin, read_steps
+from processing_units.frontend.environment import with_environment
 from processing_units.frontend.models import Run
 from processing_units.frontend.planning import resolve
 from processing_units.frontend.refusals import NotAllowed
@@ -18,6 +19,7 @@ def plan(submission: Submission, context: Context) -> Plan:
 
     A job that could not be submitted carries its ``problem``; what is wrong with the whole raises as in :func:`submit`.
     """
+    submission, context = with_environment(submission, context)
     steps = read_steps(submission, context)
     planned = resolve(steps.submission(0, submission, {}), context).plan()
     return planned.model_copy(update={"then": [recipe.name for recipe in steps.recipes[1:]]})
@@ -41,6 +43,7 @@ def submit(submission: Submission, context: Context) -> Run:
     """
     if context.user is None:
         raise NotAllowed("visitors can look, but not run recipes", hint="log in")
+    submission, context = with_environment(submission, context)
     key = submission.idempotency_key or uuid.uuid4().hex
     earlier = earlier_run(submission, context, key)
     if earlier is not None:

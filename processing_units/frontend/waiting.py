@@ -91,6 +91,11 @@ def slots_in_use(unit: ProcessingUnit, brought: int) -> int:
     return min(unit.slots, brought) if unit.slots else brought
 
 
+def takes_shipped_code(unit: ProcessingUnit) -> bool:
+    """Whether a cluster manager of the unit is up whose sandbox works."""
+    return live_cluster_managers(unit).filter(sandbox=True).exists()
+
+
 def live_cluster_managers(unit: ProcessingUnit) -> QuerySet[ClusterManagerRecord]:
     """Return the cluster managers of a unit that are up and were heard of within a lease."""
     return ClusterManagerRecord.objects.filter(

@@ -33,7 +33,7 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
         "/runs/{number}/retry", "/runs/{number}/archive", "/runs/{number}/move", "/runs/cancel",
         "/units/{name}", "/units/{name}/history", "/units/{name}/cancel", "/whoami", "/units",
-        "/tokens", "/tokens/{number}",
+        "/tokens", "/tokens/{number}", "/code", "/code/{digest}",
     }  # fmt: skip
 
 
