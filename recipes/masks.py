@@ -39,7 +39,7 @@ CONVENTIONS = (CONVENTION, "1=GOOD", "1=BAD")
 def in_our_bits(values: NDArray[np.generic], convention: str) -> NDArray[np.uint16]:
     """Return `values`, a map written in `convention`, in the bits of this table (maps of others become ``USER``)."""
     if convention == CONVENTION:
-        return np.asarray(values).astype(np.uint16)
+        return np.asarray(values).astype(np.uint16, copy=False)
     bad = (values == 0) if convention == "1=GOOD" else (values != 0)
     return np.where(bad, USER, 0).astype(np.uint16)
 

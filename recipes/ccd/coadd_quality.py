@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes import threads
 from recipes.ccd.coadding import Coadded
 from recipes.ccd.psf import PointSpread, measure_psf
 from recipes.ccd.sky import measure_sky, robust_noise
@@ -64,26 +66,21 @@ def measure_coadd(coadded: Coadded, correlation: float, mesh: int) -> CoaddQuali
     mesh : int
         Side of the cells on which the sky is measured [pixel].
     """
-    stars, levels, noises, pulls, variances = {}, [], [], [], []
     shape = (coadded.data.shape[0], coadded.data.shape[1])
-    for number, window in enumerate(sub_windows(shape, SECTIONS, SECTIONS)):
-        bad = coadded.mask[window] != 0
-        if bad.size - np.count_nonzero(bad) < max(64, _LEAST_GOOD * bad.size):
-            continue
-        sky = measure_sky(coadded.data[window], bad, mesh)
-        signal = np.where(bad, np.float32(0), coadded.data[window] - sky.level_map)
-        psf = measure_psf(signal, sky.noise_map, bad)
-        if psf is not None:
-            stars[(number // SECTIONS + 1, number % SECTIONS + 1)] = psf
-        some = slice(None, None, max(1, bad.size // _ENOUGH))
-        good = ~bad.ravel()[some]
-        noise = np.sqrt(coadded.variance[window].ravel()[some][good])
-        levels.append(sky.level)
-        noises.append(sky.noise)
-        pulls.append(robust_noise(signal.ravel()[some][good] / noise))
-        variances.append(float(np.median(noise)) ** 2)
-    if not levels:
+    measured = threads.each(
+        lambda window: _measure_section(coadded, window, mesh), sub_windows(shape, SECTIONS, SECTIONS)
+    )
+    known = [section for section in measured if section is not None]
+    if not known:
         return CoaddQuality({}, float("nan"), float("nan"), float("nan"), None)
+    stars = {
+        (number // SECTIONS + 1, number % SECTIONS + 1): section.stars
+        for number, section in enumerate(measured)
+        if section is not None and section.stars is not None
+    }
+    levels, noises, pulls, variances = zip(
+        *((section.level, section.noise, section.pull, section.variance) for section in known), strict=True
+    )
     whole = None if stars else _stars_of_the_middle(coadded, mesh)
     depth = None
     if stars or whole:
@@ -91,6 +88,31 @@ def measure_coadd(coadded: Coadded, correlation: float, mesh: int) -> CoaddQuali
         depth = LIMIT * math.sqrt(noise_area(typical) * float(np.median(variances)) / correlation)
     level, noise, ratio = (float(np.median(values)) for values in (levels, noises, pulls))
     return CoaddQuality(stars, level, noise, ratio, depth, whole)
+
+
+class _Section(NamedTuple):
+    """What one section shows; ``pull`` is its noise over that which the variance tells."""
+
+    stars: PointSpread | None
+    level: float
+    noise: float
+    pull: float
+    variance: float
+
+
+def _measure_section(coadded: Coadded, window: tuple[slice, slice], mesh: int) -> _Section | None:
+    """Measure a section; None where hardly a pixel of it is good."""
+    bad = coadded.mask[window] != 0
+    if bad.size - np.count_nonzero(bad) < max(64, _LEAST_GOOD * bad.size):
+        return None
+    sky = measure_sky(coadded.data[window], bad, mesh)
+    signal = np.where(bad, np.float32(0), coadded.data[window] - sky.level_map)
+    some = slice(None, None, max(1, bad.size // _ENOUGH))
+    good = ~bad.ravel()[some]
+    noise = np.sqrt(coadded.variance[window].ravel()[some][good])
+    pull = robust_noise(signal.ravel()[some][good] / noise)
+    stars = measure_psf(signal, sky.noise_map, bad)
+    return _Section(stars, sky.level, sky.noise, pull, float(np.median(noise)) ** 2)
 
 
 def _stars_of_the_middle(coadded: Coadded, mesh: int) -> PointSpread | None:

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from recipes import threads
 from recipes.ccd.grid import Grid
 from recipes.frame import FloatArray, Frame, MaskArray, strip_bounds
-from recipes.masks import NO_DATA
 from recipes.progress import report
 
 if TYPE_CHECKING:
-    from recipes.ccd.kernels.coadding import Mesh, Piece
+    from recipes.ccd.kernels.coadding_sky import Mesh, Piece
 
 Combine = Literal["WEIGHTED", "CLIPPED", "MEDIAN"]
 Doubles = NDArray[np.float64]
@@ -31,6 +30,7 @@ Doubles = NDArray[np.float64]
 # Bytes that the strips of all threads may take together, whatever the number of frames.
 _BUDGET = 96 * 2**20
 _SUMS = 68  # bytes a pixel of the sums and of what is read of one frame
+_HIGH = 64  # rows of a cell of which every second one is enough: the level is still known to 2 % of the noise
 _HIGHEST = 32  # rows of a strip: its sums stay in the cache
 _STACKED = 12  # bytes a pixel and frame of a stack
 
@@ -95,12 +95,13 @@ def measure_member(
     subtract : bool
         Whether the sky is subtracted; it is measured in any case.
     """
-    from recipes.ccd.kernels.coadding import Mesh, mesh_row
+    from recipes.ccd.kernels.coadding_sky import Mesh, mesh_row
 
     rows, columns = (_edges(length, back_size) for length in frame.shape)
     cells = np.full((3, len(rows) - 1, len(columns) - 1), np.nan)
     for row in range(len(rows) - 1):
-        piece = _piece(frame, int(rows[row]), int(rows[row + 1]), factor)
+        start, end = int(rows[row]), int(rows[row + 1])
+        piece = _piece(frame, start, end, factor, step=2 if end - start >= _HIGH else 1)
         mesh_row(piece, columns, *(plane[row] for plane in cells))
     level, noise, variance = cells
     known = np.isfinite(level) & (variance > 0)
@@ -162,7 +163,8 @@ def _combine_strip(
     members: Sequence[Member], combine: Combine, sigma: float, fraction: float, made: Coadded, start: int, end: int
 ) -> NDArray[np.int64]:
     """Fill rows `start` to `end` of what is made; return how many pixels of each member were rejected."""
-    from recipes.ccd.kernels.coadding import REACH, add, clip, empty_sums, finish, median, middles, rows_of, stack
+    from recipes.ccd.kernels.coadding import add, empty_sums, finish, rows_of
+    from recipes.ccd.kernels.coadding_stack import REACH, clip, median, middles, stack
 
     columns = made.data.shape[1]
     # What is clipped depends on the rows next to it.
@@ -199,23 +201,19 @@ def _rows_in(member: Member, made: Coadded, start: int, end: int) -> tuple[int, 
     return (first, last, first + bottom - start) if first < last else None
 
 
-def _piece(frame: Frame, first: int, last: int, factor: float) -> Piece:
-    """Return rows of a frame as the kernels take them."""
-    from recipes.ccd.kernels.coadding import Piece
+def _piece(frame: Frame, first: int, last: int, factor: float, step: int = 1) -> Piece:
+    """Return rows of a frame, or every `step`-th of them, as the kernels take them."""
+    from recipes.ccd.kernels.coadding_sky import piece_of
 
-    strip = frame.strip(first, last)
-    variance = np.zeros_like(strip.data) if strip.variance is None else strip.variance
-    data = np.array(strip.data, np.float32, order="C")
-    variance = np.array(variance, np.float32, order="C")
-    if factor != 1.0:
-        data *= np.float32(factor)
-        variance *= np.float32(factor * factor)
-    mask = np.array(strip.mask, np.uint16, order="C")
-    possible = (variance >= 0) & (variance < np.inf)
-    if not possible.all():
-        mask[~possible] |= np.uint16(NO_DATA)
-        variance[~possible] = 0.0
-    return Piece(data, variance, mask)
+    data, variance, mask = frame.planes(first, last)
+    shape = last - first, frame.shape[1]
+    return piece_of(
+        np.zeros(shape, np.float32) if data is None else data,
+        np.zeros(shape, np.float32) if variance is None else variance,
+        np.zeros(shape, np.uint16) if mask is None else mask,
+        factor,
+        step,
+    )
 
 
 def _edges(length: int, size: int) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Regridding and coadding against SWarp and drizzle: 8 frames of 2048 × 2048 pixels with weights, dithered and turned.
 
-Ours in a warm process, FITS in and out, with QC; SWarp as a whole process; drizzle in a warm process, planes in memory.
+Ours in a warm process, FITS in (products of Reduce: data, variance and mask) and out, with QC; SWarp as a whole
+process; drizzle in a warm process, planes in memory.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def run(table: BenchTable) -> None:
 
     _preload()
     stars = Stars.on_lattice(24, 80, FLUX)
-    paths = write_for_swarp(FOLDER, exposures(stars))
+    taken = list(exposures(stars))
+    paths = write_for_swarp(FOLDER, taken)
+    write_for_ours(taken)
     ours()
     times: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
@@ -87,12 +90,26 @@ def exposures(stars):  # type: ignore[no-untyped-def]
         yield expose(stars, cards, SHAPE, sky=500.0, noise=10.0 + number, seed=number)
 
 
+def write_for_ours(taken) -> None:  # type: ignore[no-untyped-def]
+    """Write the frames as Reduce does, with variance and mask, where SWarp has a weight."""
+    from recipes.fits_writing import Origin, write_product
+    from recipes.frame import Frame
+    from recipes.products import Product
+    from recipes.reduce import RECIPE
+
+    for number, exposure in enumerate(taken):
+        frame = Frame(exposure.data, variance=exposure.variance, mask=exposure.mask, unit="electron",
+                      wcs=exposure.cards)  # fmt: skip
+        product = Product("ReducedScienceFrame", frame, frame.attributes)
+        write_product(FOLDER / f"reduced{number}.fits", product, [], 0, [], Origin(RECIPE, {}, [], ""))
+
+
 def ours(threads: int = 1) -> dict[str, float]:
     """Regrid and coadd as jobs do, and return the seconds of each step."""
     from recipes import threads as of_job
     from recipes.ccd.regridding import regrid
     from recipes.coadd import RECIPE, coadd
-    from recipes.fits_header import wcs_cards
+    from recipes.fits_reading import attributes_in, open_fits, read_product_frame
     from recipes.fits_writing import Origin, write_product
     from tests.recipes.dithered import GRID, as_regridded_frame
 
@@ -101,14 +118,12 @@ def ours(threads: int = 1) -> dict[str, float]:
     frames = []
     for number in range(FRAMES):
         start = time.perf_counter()
-        data, header = fits.getdata(FOLDER / f"frame{number}.fits", header=True)
-        weight = fits.getdata(FOLDER / f"frame{number}.weight.fits").astype(np.float32)
-        data = data.astype(np.float32)
-        with np.errstate(divide="ignore"):
-            variance, mask = 1 / weight, np.where(weight > 0, 0, 32).astype(np.uint16)
+        with open_fits(FOLDER / f"reduced{number}.fits", f"reduced{number}") as opened:
+            frame = read_product_frame(opened, attributes_in(opened, {}), "ReducedScienceFrame")
+            data, variance, mask = frame.data, frame.variance, frame.mask
         seconds["read"] += time.perf_counter() - start
         start = time.perf_counter()
-        made = regrid(data, variance, mask, wcs_cards(dict(header)), GRID)
+        made = regrid(data, variance, mask, frame.wcs, GRID)
         seconds["regrid"] += time.perf_counter() - start
         frames.append(as_regridded_frame(made, f"frame{number}"))
     start = time.perf_counter()
