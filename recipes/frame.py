@@ -132,7 +132,7 @@ class Frame:
     @property
     def data(self) -> FloatArray:
         """All science pixels, read-only."""
-        return self.strip(0, self.shape[0]).data
+        return self.data_rows(0, self.shape[0])
 
     @property
     def variance(self) -> FloatArray | None:
@@ -142,16 +142,20 @@ class Frame:
     @property
     def mask(self) -> MaskArray:
         """The whole mask, read-only."""
-        return self.strip(0, self.shape[0]).mask
+        return self._data_and_mask(0, self.shape[0])[1]
 
     def strip(self, y0: int, y1: int) -> Strip:
         """Return rows `y0` to `y1`; pixels that are no number carry the bit NO_DATA."""
+        data, mask = self._data_and_mask(y0, y1)
+        variance = None if self._variance is None else self._variance.read(y0, y1)
+        return Strip(y0, y1, data, variance, mask)
+
+    def _data_and_mask(self, y0: int, y1: int) -> tuple[FloatArray, MaskArray]:
         data = np.zeros((y1 - y0, self.shape[1]), np.float32) if self._data is None else self._data.read(y0, y1)
         mask = self._mask.read(y0, y1) if self._mask is not None else np.zeros(data.shape, np.uint16)
         if self._data is not None and not _all_finite(data):
             mask = np.where(np.isfinite(data), mask, mask | np.uint16(NO_DATA))
-        variance = None if self._variance is None else self._variance.read(y0, y1)
-        return Strip(y0, y1, data, variance, mask)
+        return data, mask
 
     def data_rows(self, y0: int, y1: int) -> FloatArray:
         """Return the science pixels of rows `y0` to `y1`."""

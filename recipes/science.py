@@ -140,7 +140,8 @@ def science(
     plate = found.solution.plate
     cards = plate.cards()
     grid = _grid(plate, projection, grid_centres, pixel_scale)
-    variance = reduced_science.variance
+    pixels = reduced_science.strip(0, reduced_science.shape[0])  # of a file, each plane read once
+    variance = pixels.variance
     if variance is None:
         variance = _estimated_variance(reduced_science)
         without.append("variance")
