@@ -112,9 +112,8 @@ class FilePlane:
 
     def read_stored(self, y0: int, rows: NDArray[np.uint16]) -> None:
         """Fill `rows` (C-contiguous, of full width) from row `y0` on with the numbers as they are stored."""
-        into = memoryview(rows).cast("B")  # type: ignore[arg-type]
         position = self._offset + y0 * self._shape[1] * self._type.itemsize
-        if os.preadv(self._file.fileno(), [into], position) != into.nbytes:
+        if os.preadv(self._file.fileno(), [rows], position) != rows.nbytes:  # type: ignore[list-item]
             raise self._cut_off(y0 + len(rows))
 
     def _cut_off(self, row: int) -> UsageError:

@@ -293,6 +293,8 @@ def _overscan_section(frame: Frame, amplifier: str, name: str) -> Section | None
 
 def _union(ranges: list[tuple[int, int]]) -> NDArray[np.intp]:
     """Return the sorted numbers that lie in any of the ranges."""
+    if len(set(ranges)) == 1:  # nothing to sort, which for thirty frames would be a tenth of their stack's time
+        return np.arange(*ranges[0])
     return np.unique(np.concatenate([np.arange(start, end) for start, end in ranges]))
 
 

@@ -105,19 +105,37 @@ def _collect(values: Any, good: Any, centre: Any, absolute: bool, low: Any, high
 
 
 @compiled
-def _pilot(values: Any, good: Any, centre: Any, absolute: bool) -> Any:
-    """Return some of the keys, sorted."""
+def _pilot(values: Any, good: Any) -> Any:
+    """Return some of the values, sorted."""
     some = good.shape[0] > 0
     size = values.shape[0]
     step = max(1, size // max(_FEWEST, min(_MOST, int(size ** (2 / 3))))) | 1
     found = np.empty(size // step + 1, values.dtype)
     number = 0
     for place in range(0, size, step):
-        key = abs(values[place] - centre) if absolute else values[place]
-        if abs(key) <= _LARGEST and (not some or good[place]):
-            found[number] = key
+        if abs(values[place]) <= _LARGEST and (not some or good[place]):
+            found[number] = values[place]
             number += 1
     return np.sort(found[:number])
+
+
+@compiled
+def _distances(pilot: Any, centre: Any) -> Any:
+    """Return the distances of sorted values from `centre`, sorted: those below and those above, merged."""
+    number = len(pilot)
+    found = np.empty(number, pilot.dtype)
+    above = np.searchsorted(pilot, centre)
+    below = above - 1
+    for place in range(number):
+        if above >= number or (below >= 0 and centre - pilot[below] <= pilot[above] - centre):
+            found[place] = centre - pilot[below]
+            below -= 1
+        else:
+            found[place] = pilot[above] - centre
+            above += 1
+    while number > 0 and not found[number - 1] <= _LARGEST:
+        number -= 1
+    return found[:number]
 
 
 @compiled
@@ -233,12 +251,12 @@ def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[
     under, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
     if number == 0:
         return np.nan, np.nan, np.nan, 0
-    pilot = _pilot(values, good, zero, False)
+    pilot = _pilot(values, good)
     ranks = under + (number - 1) // 2, under + number // 2
     bracket, less, within = _bracket(values, good, number, zero, False, ranks[0], ranks[1], pilot)
     median = _of_ranks(bracket, less, within, ranks[0], ranks[1])
     about = values.dtype.type(median)
-    distances = _pilot(values, good, about, True)
+    distances = _distances(pilot, about)
     sigma = MAD_TO_SIGMA * _select(values, good, number, about, True, (number - 1) // 2, number // 2, distances)
     # Numbers that come in steps have a MAD of whole steps, or none; the floor keeps the first cut from eating in.
     sigma = max(sigma, _least_step(pilot))
@@ -271,7 +289,7 @@ def median_of_sample(values: Any, good: Any) -> float:
     under, number = _count(values, good, zero, False, values.dtype.type(-_LARGEST), values.dtype.type(_LARGEST))
     if number == 0:
         return np.nan
-    pilot = _pilot(values, good, zero, False)
+    pilot = _pilot(values, good)
     return _select(values, good, number, zero, False, under + (number - 1) // 2, under + number // 2, pilot)
 
 
