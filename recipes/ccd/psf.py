@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes import threads
 from recipes.ccd.detection import extract
-from recipes.frame import FloatArray
+from recipes.frame import FloatArray, strip_bounds
 
 Floats = NDArray[np.float64]
 
@@ -18,6 +19,7 @@ LEAST_STARS = 3
 ENOUGH_STARS = 8
 MOST_STARS = 80
 MOST_SOURCES = 400  # of which the half-light radius is measured: more tell no better where stars are
+STARS_AT_ONCE = 64  # of one call; what is measured does not hang on it
 LOCUS = 0.15  # stars have half-light radii within this fraction of their mode
 
 
@@ -105,15 +107,11 @@ def psf_of(found: NDArray[np.void], signal: FloatArray, bad: NDArray[np.bool_]) 
     PointSpread or None
         What was measured.
     """
-    import sep
-
     found = found[_whole(found, bad)]
     if len(found) < LEAST_STARS:
         return None
-    pixels = np.ascontiguousarray(signal, dtype=np.float32)
-    reach = np.full(len(found), 12.0) + 3 * found["a"]
-    radius, flag = sep.flux_radius(pixels, found["x"], found["y"], reach, 0.5, mask=bad, subpix=5)
-    keep = ((flag & ~sep.APER_HASMASKED) == 0) & (radius > 0.5)
+    radius = _half_light_radii(found, signal, bad)
+    keep = radius > 0.5
     found, radius = found[keep], radius[keep]
     if len(found) < LEAST_STARS:
         return None
@@ -128,6 +126,20 @@ def psf_of(found: NDArray[np.void], signal: FloatArray, bad: NDArray[np.bool_]) 
         return None
     fwhm, beta = fitted
     return PointSpread(fwhm, float(np.median(radius[on_locus])), beta, len(stars))
+
+
+def _half_light_radii(found: NDArray[np.void], signal: FloatArray, bad: NDArray[np.bool_]) -> Floats:
+    """Return the half-light radius [pixel] of each source, NaN where it is too near to the edge."""
+    from recipes.ccd.kernels.stars import half_light_radii
+
+    pixels, left_out = np.require(signal, np.float32, ["C", "W"]), np.require(bad, np.bool_, ["C", "W"])
+    x, y = (np.ascontiguousarray(found[name], np.float64) for name in ("x", "y"))
+    reach, radii = 12.0 + 3 * found["a"], np.empty(len(found))
+    threads.each(
+        lambda part: half_light_radii(pixels, left_out, *(plane[slice(*part)] for plane in (x, y, reach, radii))),
+        strip_bounds(len(found), STARS_AT_ONCE),
+    )
+    return radii
 
 
 def _isolated(x: Floats, y: Floats, distance: float = 14.0) -> NDArray[np.bool_]:

@@ -8,7 +8,6 @@ checksums) is told beside it.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from astropy.io import fits
 TREE = Path(__file__).resolve().parent.parent.parent.parent
 sys.path.insert(0, str(TREE))
 
+from tests.bench.recipes.jobs import job_input, timed_job  # noqa: E402
 from tests.bench.recipes.table import BenchTable  # noqa: E402
 
 FOLDER = TREE / "build" / "bench-associate-list"
@@ -81,8 +81,8 @@ def main() -> None:
     wall, cpu = ({name: min(entry[which] for entry in some) for name, some in times.items()}
                  for which in (0, 1))  # fmt: skip
     before, peak, _ = _memory()
-    print(f"pairs: ours {found['1']}, STILTS {found['stilts']}, astropy (nearest only) {found['astropy']}")
     table = BenchTable(f"AssociateList, {COUNT:,} × {COUNT:,} within 1 arcsec")
+    table.tell("pairs", f"{found['1']}", f"STILTS {found['stilts']}, astropy (nearest only) {found['astropy']}")
     for number in ("1", "2"):
         table.compare(f"{number} thread(s)", wall[number], "STILTS tmatch2", wall["stilts"], at_least=8)
         table.compare(f"{number} thread(s)", wall[number], "astropy", wall["astropy"], at_least=5)
@@ -131,8 +131,6 @@ def _memory() -> tuple[float, float, int]:
 
 def _job(lists: tuple[Any, Any, Any, Any]) -> float:
     """Return the time of a whole job on two source lists of these positions."""
-    from recipes.running import run_job
-
     inputs = []
     for name, ra, dec in (("a", *lists[:2]), ("b", *lists[2:])):
         columns = [
@@ -145,19 +143,8 @@ def _job(lists: tuple[Any, Any, Any, Any]) -> float:
         primary.header["ATTRS"] = json.dumps({"instrument": "bench", "chip": "1"})
         path = FOLDER / f"SourceList_{name}.fits"
         fits.HDUList([primary, fits.BinTableHDU.from_columns(columns)]).writeto(path, overwrite=True)
-        inputs.append({"role": "source_lists", "kind": "SourceList", "path": str(path), "name": path.name,
-                       "sha256": "0" * 64, "attributes": {}})  # fmt: skip
-    job = FOLDER / "job.json"
-    job.write_text(json.dumps({"recipe": "AssociateList", "inputs": inputs, "threads": 2}))
-    with open(os.devnull, "w") as nothing:
-        kept, sys.stderr = sys.stderr, nothing
-        begin = time.perf_counter()
-        code = run_job(job)
-        seconds = time.perf_counter() - begin
-        sys.stderr = kept
-    if code:
-        raise SystemExit((FOLDER / "outputs" / "result.json").read_text())
-    return seconds
+        inputs.append(job_input("source_lists", "SourceList", path))
+    return timed_job(FOLDER, "AssociateList", inputs, threads=2)[0]
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ of recipes on the command line leave the plain way of all others out.
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import django
 import plain
+from jobs import job_input, timed_job
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +30,6 @@ from archive.headers import read_units  # noqa: E402
 from archive.instruments.simcam import CAMERA  # noqa: E402
 from archive.translation.translate import translate  # noqa: E402
 from recipes.ccd.kernels.compiled import load_all  # noqa: E402
-from recipes.running import run_job  # noqa: E402
 
 TREE = Path(__file__).resolve().parent.parent.parent.parent
 NIGHT = TREE / "build" / "bench-night"
@@ -50,23 +49,13 @@ class Bench:
     def recipe(self, name: str, roles: dict[str, tuple[str, list[Path]]]) -> float:
         """Run a recipe from a job file, keep its products, return its seconds."""
         folder = NIGHT / "jobs" / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
         inputs = [
-            {"role": role, "kind": kind, "path": str(path), "name": path.name, "sha256": "0" * 64,
-             "attributes": self.attributes.get(path, {})}
+            job_input(role, kind, path, self.attributes.get(path))
             for role, (kind, paths) in roles.items()
             for path in paths
-        ]  # fmt: skip
-        job = folder / "job.json"
-        job.write_text(json.dumps({"recipe": name, "inputs": inputs}))
-        begin = time.perf_counter()
-        code = run_job(job)
-        seconds = time.perf_counter() - begin
-        result = json.loads((folder / "outputs" / "result.json").read_text())
-        if code:
-            raise SystemExit(f"{name} failed: {result['error']}")
-        for product in result["products"]:
+        ]
+        seconds, products = timed_job(folder, name, inputs)
+        for product in products:
             self.made[product["kind"]] = folder / "outputs" / product["path"]
             self.attributes[folder / "outputs" / product["path"]] = product["attributes"]
         return seconds
@@ -83,11 +72,11 @@ class Bench:
             way()
             theirs.append(time.perf_counter() - begin)
         self.rows.append((name, statistics.median(ours), statistics.median(theirs)))
-        print(f"{name}: {theirs[-1] / ours[-1]:.1f} times as fast", flush=True)
 
 
 def main() -> None:
     """Observe once, run all, print the table."""
+    warnings.simplefilter("ignore")  # of the plain way: only the table is to be seen
     if not (NIGHT / "truth").exists():
         command = [sys.executable, "-m", "observatory", str(NIGHT), "--chips", "1", "--size", SIZE, "--filters", "r",
                    "--biases", "7", "--dome-flats", "6", "--twilight-flats", "6", "--standards", "0"]  # fmt: skip

@@ -5,7 +5,7 @@ The peers do the same steps where they can; all get their masters with uncertain
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import shutil
 import statistics
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from jobs import job_input, timed_job, write_job
 from table import BenchTable
 
 TREE = Path(__file__).resolve().parent.parent.parent.parent
@@ -64,6 +65,7 @@ def run(table: BenchTable) -> None:
     _preload()
     threads.allow(THREADS)
     warnings.simplefilter("ignore")
+    logging.disable()  # astropy's logger, by which ccdproc speaks
     calibration(table, night)
     cosmic_rays(table, night)
     whole_job(table, night)
@@ -108,20 +110,13 @@ class Night:
         write_product(path, product, [], 0, [], Origin(RECIPE, {}, [], ""))
         return path
 
-    def job(self, folder: Path) -> Path:
-        """Write the job file of the reduction."""
+    def inputs(self) -> list[dict[str, Any]]:
+        """Return the inputs of the reduction as a job."""
         roles = {"bias_frame": "BiasFrame", "master_flat": "MasterFlatFrame", "hot_pixel_map": "HotPixelMap",
                  "cold_pixel_map": "ColdPixelMap", "gain_linearity": "GainLinearity",
                  "read_noise": "ReadNoise"}  # fmt: skip
-        inputs = [{"role": "raw_science", "kind": "RawScience", "path": str(self.path), "name": self.path.name,
-                   "attributes": self.raw.attributes.model_dump(mode="json")}]  # fmt: skip
-        inputs += [{"role": role, "kind": kind, "path": str(self.files[kind]), "name": kind}
-                   for role, kind in roles.items()]  # fmt: skip
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / "job.json"
-        file.write_text(json.dumps({"recipe": "Reduce", "threads": THREADS,
-                                    "inputs": [{"sha256": "0" * 64, **entry} for entry in inputs]}))  # fmt: skip
-        return file
+        raw = job_input("raw_science", "RawScience", self.path, self.raw.attributes.model_dump(mode="json"))
+        return [raw, *(job_input(role, kind, self.files[kind]) for role, kind in roles.items())]
 
 
 def in_turn(*functions: Callable[[], object]) -> list[float]:
@@ -295,22 +290,9 @@ def cosmic_rays(table: BenchTable, night: Night) -> None:
 
 def whole_job(table: BenchTable, night: Night) -> None:
     """The recipe as a job, FITS in and out, against ccdproc with the same steps; and its memory."""
-    from recipes.running import run_job
-
-    job = night.job(FOLDER / "job")
-
-    def ours() -> None:
-        shutil.rmtree(FOLDER / "job" / "outputs", ignore_errors=True)
-        with Path(os.devnull).open("w") as nowhere:
-            kept, sys.stderr = sys.stderr, nowhere
-            code = run_job(job)
-            sys.stderr = kept
-        if code:
-            raise SystemExit((FOLDER / "job" / "outputs" / "result.json").read_text())
-
-    mine, peer = in_turn(ours, CcdProcess(night).reduce)
+    mine, peer = in_turn(lambda: timed_job(FOLDER / "job", "Reduce", night.inputs(), THREADS), CcdProcess(night).reduce)
     table.compare(f"Reduce as a job, {THREADS} threads", mine, "ccdproc with cosmicray_lacosmic", peer, at_least=12)
-    job = night.job(FOLDER / "alone")
+    job = write_job(FOLDER / "alone", "Reduce", night.inputs(), THREADS)
     told = subprocess.run([sys.executable, "-c", FORKED, str(job)], cwd=TREE, check=True, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True)  # fmt: skip
     table.bound("memory of the job", float(told.stdout.split()[-1]), "MiB", at_most=450)

@@ -9,7 +9,6 @@ processor's time.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ TREE = Path(__file__).resolve().parent.parent.parent.parent
 sys.path.insert(0, str(TREE))
 
 from recipes.ccd.kernels.compiled import load_all  # noqa: E402
-from recipes.running import run_job  # noqa: E402
+from tests.bench.recipes.jobs import job_input, timed_job  # noqa: E402
 from tests.bench.recipes.table import BenchTable  # noqa: E402
 from tests.recipes.source_extractor import SourceExtractor  # noqa: E402
 from tests.recipes.star_field import make_field  # noqa: E402
@@ -43,22 +42,20 @@ def main() -> None:
     image = peer.write("image.fits", field.pixels)
     frame = _write_frame(field.pixels, field.noise)
     load_all()
-    _job(frame, 1)
+    _, ours = _job(frame, 1)
     times: dict[str, list[float]] = {"1": [], "2": [], "peer": [], "1 cpu": [], "peer cpu": []}
     for _ in range(ROUNDS):
         busy = time.process_time()
-        times["1"].append(_job(frame, 1))
+        times["1"].append(_job(frame, 1)[0])
         times["1 cpu"].append(time.process_time() - busy)
         begin, busy = time.perf_counter(), _busy_children()
         catalogue = peer.run(image)
         times["peer"].append(time.perf_counter() - begin)
         times["peer cpu"].append(_busy_children() - busy)
-        times["2"].append(_job(frame, 2))
+        times["2"].append(_job(frame, 2)[0])
     best = {name: min(seconds) for name, seconds in times.items()}
-    result = json.loads((FOLDER / "outputs" / "result.json").read_text())
-    ours = {entry["name"]: entry["value"] for entry in result["products"][0]["measurements"]}
-    print(f"sources: ours {ours['source_count']:.0f}, source-extractor {len(catalogue)}")
     table = BenchTable(f"SourceList, {WIDTH} × {HEIGHT}, {len(catalogue)} sources (bars of shared performance figures)")
+    table.tell("sources", f"{ours['source_count']:.0f}", f"source-extractor {len(catalogue)}")
     table.compare("1 thread", best["1"], "source-extractor", best["peer"], at_least=1 / 1.5)
     table.compare("2 threads", best["2"], "source-extractor", best["peer"], at_least=1 / 0.9)
     table.tell("processor time, 1 thread", f"{best['1 cpu']:.3g} s", f"source-extractor {best['peer cpu']:.3g} s")
@@ -90,20 +87,11 @@ def _write_frame(pixels: NDArray[np.float32], noise: float) -> Path:
     return path
 
 
-def _job(frame: Path, threads: int) -> float:
-    entry = {"role": "frame", "kind": "ReducedScienceFrame", "path": str(frame), "name": frame.name,
-             "sha256": "0" * 64, "attributes": {}}  # fmt: skip
-    job = FOLDER / "job.json"
-    job.write_text(json.dumps({"recipe": "SourceList", "inputs": [entry], "threads": threads}))
-    with open(os.devnull, "w") as nothing:
-        kept, sys.stderr = sys.stderr, nothing
-        begin = time.perf_counter()
-        code = run_job(job)
-        seconds = time.perf_counter() - begin
-        sys.stderr = kept
-    if code:
-        raise SystemExit((FOLDER / "outputs" / "result.json").read_text())
-    return seconds
+def _job(frame: Path, threads: int) -> tuple[float, dict[str, float]]:
+    """Return the seconds of a job, and the QC values of its list."""
+    inputs = [job_input("frame", "ReducedScienceFrame", frame)]
+    seconds, (product,) = timed_job(FOLDER, "SourceList", inputs, threads)
+    return seconds, {entry["name"]: entry["value"] for entry in product["measurements"]}
 
 
 def _photutils(pixels: NDArray[np.float32]) -> int:
