@@ -245,6 +245,8 @@ class Claim(Message):
     node: str
     slot: int = 0
     cached: list[str] = Field(default_factory=list, max_length=200, description="sha256 of files the node holds")
+    seconds_left: float | None = Field(default=None, description="a queueing system ends the node after so long")
+    seconds_at_most: float | None = Field(default=None, description="what it had for jobs when it came up")
 
 
 class ClusterManagerUp(Message):
@@ -297,6 +299,7 @@ class PlaceReport(Message):
     node: str = Field(default="", max_length=120)
     reason: str = Field(default="", max_length=1000)
     seconds: float = Field(default=0.0, ge=0.0, description="how long it has been so")
+    before: str = Field(default="", max_length=1000, description="how the one before it ended, if not in order")
 
 
 class BackendReport(Message):
@@ -318,7 +321,7 @@ class BackendDirections(Message):
     slots: int = Field(ge=1, description="of the whole unit")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the kind of backend")
     accepting: bool = True
-    open_jobs: int = Field(default=0, ge=0, description="jobs that wait or run on the unit")
+    open_jobs: int = Field(default=0, ge=0, description="jobs that run or could run on the unit")
 
 
 class KeyRequest(Message):

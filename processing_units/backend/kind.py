@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from processing_units.contract import BackendDirections, PlaceState
 
+# How `Kind.ended` tells of a cluster manager that left in order: nothing to warn of, nothing to wait for.
+DRAINED = "drained"
+
 
 class BringUpError(Exception):
     """A cluster manager could not be brought up; tried again later."""
@@ -66,9 +69,20 @@ class Kind(ABC):
     def configure(self, settings: Any) -> None:
         """Take settings (of `Settings`), at the start and whenever they change; what is up stays as it is."""
 
+    def begin(self, directions: Directions) -> None:  # noqa: B027 - most kinds need nothing of it
+        """Take what is the same for all cluster managers; called once, before all else."""
+
     def wanted(self, directions: BackendDirections) -> int:
-        """Return how many cluster managers are wanted now."""
+        """Return how many cluster managers are wanted now.
+
+        Where that is less than the unit's settings allow, those that are up may leave by themselves: only such as wait
+        in a queue are called back.
+        """
         return directions.cluster_managers
+
+    def slots(self, share: int) -> int:
+        """Return the slots of a cluster manager, whose share of the unit's is `share`."""
+        return share
 
     @abstractmethod
     def bring_up(self, directions: Directions) -> str:
@@ -76,7 +90,7 @@ class Kind(ABC):
 
     @abstractmethod
     def ended(self, handles: Iterable[str]) -> Mapping[str, str]:
-        """Return those of the handles whose cluster manager is no more, and how each ended."""
+        """Return those of the handles whose cluster manager is no more, and how each ended (`DRAINED` in order)."""
 
     def standing(self, handles: Iterable[str]) -> Mapping[str, Standing]:
         """Return how the others stand; what a kind does not name is up."""

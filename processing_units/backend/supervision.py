@@ -8,6 +8,7 @@ file, so that a backend which is restarted goes on with those that are there.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import logging
 import math
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from processing_units.backend.frontend_link import FrontendAwayError, FrontendLink
-from processing_units.backend.kind import BringUpError, Directions, Kind, SettingsError, Standing, settings_of
+from processing_units.backend.kind import DRAINED, BringUpError, Directions, Kind, SettingsError, Standing, settings_of
 from processing_units.contract import BackendDirections, BackendReport, KeyRequest, PlaceReport, PlaceState
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ LONGEST_PAUSE_SECONDS = 60.0
 STOP_SECONDS = 15.0
 SHORTEST_WAIT_SECONDS = 0.5  # two signals in one moment may arrive as one
 REPORT_SECONDS = 5.0
+LEAST_REPORT_SECONDS = 4.0  # so much sooner when something has changed
 LARGEST_LOG_BYTES = 10 * 1024 * 1024
 
 
@@ -44,6 +46,7 @@ class Place:
     pause: float = field(default=SHORTEST_PAUSE_SECONDS)
     not_before: float = 0.0
     reason: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Backend:
         self._file = directions.state / f"{directions.unit}.cluster-managers.json"
         self._asked_to_end = 0
         self._report_at = 0.0
+        self._reported: list[tuple[str, Standing]] = []
         self._complained = ""
 
     def ask_to_end(self) -> None:
@@ -104,6 +108,7 @@ class Backend:
                 raise FileExistsError(
                     f"another backend of unit {self._directions.unit} runs with the state in {self._directions.state}"
                 ) from error
+            self._kind.begin(self._directions)
             self._adopt()
             while not self._asked_to_end:
                 self._look()
@@ -118,6 +123,7 @@ class Backend:
         now = time.monotonic()
         self._report_at = now + REPORT_SECONDS
         standing = self._kind.standing([place.handle for place in self._places if place.handle])
+        self._reported = [(place.handle, standing.get(place.handle, Standing())) for place in self._places]
         places = [self._report_of(place, standing.get(place.handle, Standing()), now) for place in self._places]
         places += [
             PlaceReport(number=0, state=PlaceState.DRAINING, handle=handle[:200], reason="more than are wanted")
@@ -135,6 +141,11 @@ class Backend:
         self._complain("")
         self._take(directions)
 
+    def _has_changed(self) -> bool:
+        """Whether the cluster managers stand otherwise than was reported."""
+        standing = self._kind.standing([place.handle for place in self._places if place.handle])
+        return [(place.handle, standing.get(place.handle, Standing())) for place in self._places] != self._reported
+
     @staticmethod
     def _report_of(place: Place, standing: Standing, now: float) -> PlaceReport:
         return PlaceReport(
@@ -144,10 +155,13 @@ class Backend:
             node=standing.node[:120],
             reason=(standing.reason if place.handle else place.reason)[:1000],
             seconds=now - place.since,
+            before=place.before[:1000],
         )
 
     def _take(self, directions: BackendDirections) -> None:
         """Follow new directions; settings that are not understood are complained of, and the old ones hold."""
+        if self._fixed.cluster_managers is not None:
+            directions = directions.model_copy(update={"cluster_managers": self._fixed.cluster_managers})
         before = self._wanted
         if before is None or before.settings != directions.settings:
             try:
@@ -160,20 +174,41 @@ class Backend:
         if directions.kind != self._kind.name:
             self._complain(f"the unit is of kind {directions.kind} now: start awbackend anew")
         self._wanted = directions
-        wanted = self._fixed.cluster_managers
-        self._make_places(self._kind.wanted(directions) if wanted is None else wanted)
+        self._make_places(self._kind.wanted(directions))
 
     def _make_places(self, wanted: int) -> None:
-        for place in self._places[wanted:]:
+        """Make room for the wanted number; more than are allowed drain, what only waits is called back."""
+        for place in self._not_wanted(wanted):
             if place.handle:
                 log.info("cluster manager %d (%s) is not wanted any more: it drains", place.number, place.handle)
                 self._retire(place)
-        self._places = self._places[:wanted]
-        self._places += [Place(number) for number in range(len(self._places) + 1, wanted + 1)]
+            self._places.remove(place)
+        numbers = {place.number for place in self._places}
+        free = (number for number in itertools.count(1) if number not in numbers)
+        self._places += [Place(next(free)) for _ in range(wanted - len(self._places))]
+        self._places.sort(key=lambda place: place.number)
         for place in self._places:
             if place.handle and 0 < place.slots < self._share():
                 log.info("cluster manager %d has %d slots of %d: replaced", place.number, place.slots, self._share())
                 self._retire(place)
+
+    def _not_wanted(self, wanted: int) -> list[Place]:
+        """Return the places to be given up: empty ones first, then those that wait, then any above what is allowed."""
+        standing = self._kind.standing([place.handle for place in self._places if place.handle])
+        waiting = {handle for handle, how in standing.items() if how.state in (PlaceState.QUEUED, PlaceState.HELD)}
+        last_first = sorted(self._places, key=lambda place: -place.number)
+        last_first.sort(key=lambda place: 0 if not place.handle else 1 if place.handle in waiting else 2)
+        surplus, over = len(self._places) - wanted, len(self._places) - self._allowed
+        return [
+            place
+            for position, place in enumerate(last_first)
+            if position < (surplus if not place.handle or place.handle in waiting else over)
+        ]
+
+    @property
+    def _allowed(self) -> int:
+        """Return how many cluster managers there may be."""
+        return self._wanted.cluster_managers if self._wanted is not None else 1
 
     def _retire(self, place: Place) -> None:
         self._kind.drain(place.handle)
@@ -186,7 +221,7 @@ class Backend:
         if self._fixed.slots is not None:
             return self._fixed.slots
         slots = self._wanted.slots if self._wanted is not None else 1
-        return math.ceil(slots / max(1, len(self._places)))
+        return self._kind.slots(math.ceil(slots / max(1, self._allowed)))
 
     def _complain(self, what: str) -> None:
         """Say a thing once, and that it is over."""
@@ -226,20 +261,23 @@ class Backend:
             self._forget(handle)
         if gone or before != len(self._surplus):
             self._note()
-        if now >= self._report_at:
+        if now >= self._report_at or (self._has_changed() and now >= self._report_at - LEAST_REPORT_SECONDS):
             self._report()
         for place in self._places if self._wanted is not None else []:
             if not place.handle and now >= place.not_before:
                 self._bring_up(place)
 
     def _has_ended(self, place: Place, how: str, now: float) -> None:
-        if now - place.since > SETTLED_SECONDS:
+        in_order = how == DRAINED
+        if in_order or now - place.since > SETTLED_SECONDS:
             place.pause = SHORTEST_PAUSE_SECONDS
-        log.warning(
+        log.log(
+            logging.INFO if in_order else logging.WARNING,
             "cluster manager %d (%s) %s; a new one in %.0f s, see %s",
             *(place.number, place.handle, how, place.pause, self._log_of(place.number)),
         )
         self._forget(place.handle)
+        place.before = "" if in_order else f"{place.handle} {how}"
         self._pause(place, f"the one before it {how}", now)
         self._report_at = now
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -31,12 +32,15 @@ from processing_units.cluster_manager.scratch import Scratch, make_directory, no
 from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.stage_in import NodeCache, stage_in
 from processing_units.cluster_manager.stage_out import stage_out
+from processing_units.cluster_manager.walltime import NEARLY_ALL
 from processing_units.cluster_manager.watchdog import Watchdog, Watched
 from processing_units.contract import Commit, Failure, FaultKind, JobSpec
 
 log = logging.getLogger(__name__)
 
 LAST_WORD_SECONDS = 3.0
+# A queueing system ends all processes of a queue job in one moment; which of them is seen first is chance.
+SAME_MOMENT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Stop(Enum):
 
     TAKEN_AWAY = "cancelled, or given to another"
     PREEMPTED = "the cluster manager was stopped"
+    TOO_LONG = "it had all the time that the queue allows"
 
 
 class Attempt:
@@ -78,6 +83,7 @@ class Attempt:
         self._breach: FaultError | None = None
         self._process: JobProcess | SandboxProcess | None = None
         self.fault: FaultKind | None = None
+        self._began = time.monotonic()
 
     # ------------------------------------------------------------------------------------------ asked by other threads
 
@@ -89,9 +95,14 @@ class Attempt:
         """It was cancelled or its lease was lost."""
         self._end(Stop.TAKEN_AWAY)
 
-    def preempt(self) -> None:
-        """The cluster manager is stopped."""
-        self._end(Stop.PREEMPTED)
+    def preempt(self, time_at_most: float | None = None) -> None:
+        """The cluster manager is stopped.
+
+        Where that is because its walltime is over, of which jobs have `time_at_most` [s], a job that had nearly all of
+        it would not end elsewhere either.
+        """
+        had_all = time_at_most is not None and time.monotonic() - self._began > NEARLY_ALL * time_at_most
+        self._end(Stop.TOO_LONG if had_all else Stop.PREEMPTED)
 
     def _end(self, why: Stop) -> None:
         """Kill the process group at once; ``run`` then cleans up and returns."""
@@ -154,6 +165,8 @@ class Attempt:
         began = time.monotonic()
         ended, watched = self._watch_process(job_file, leases)
         self.log.finish()
+        if ended.signal == signal.SIGTERM:
+            self._stopped.wait(SAME_MOMENT_SECONDS)
         self._check_stopped()
         if self._breach is not None:
             raise self._breach
@@ -214,6 +227,7 @@ class Attempt:
         try:
             return process.wait(), watched
         except ForkServerError as error:
+            self._stopped.wait(SAME_MOMENT_SECONDS)
             self._check_stopped()
             self.log.finish()
             raise self._breach or FaultError(
@@ -279,7 +293,7 @@ class Attempt:
                 log_offset=offset,
                 log=text,
             )
-            if self._stop is Stop.PREEMPTED:
+            if self._stop in {Stop.PREEMPTED, Stop.TOO_LONG}:
                 self._node.frontend.fail(message, self.spec.token, timeout=LAST_WORD_SECONDS)
             else:
                 self._until_answered(lambda: self._node.frontend.fail(message, self.spec.token))
@@ -324,6 +338,12 @@ class Attempt:
                 FaultKind.PREEMPTED,
                 "The cluster manager was stopped while the job ran.",
                 hint="It is run again elsewhere.",
+            )
+        if self._stop is Stop.TOO_LONG:
+            raise FaultError(
+                FaultKind.OUT_OF_TIME,
+                f"The job ran {time.monotonic() - self._began:.0f} s, all that the walltime of the queue allows.",
+                hint="Give it fewer inputs, or have the unit's process manager raise the walltime of its queue jobs.",
             )
 
 

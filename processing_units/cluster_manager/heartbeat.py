@@ -45,7 +45,7 @@ class Beating(Protocol):
     def take_away(self) -> None:
         """It was cancelled, or given to another: kill it and leave nothing."""
 
-    def preempt(self) -> None:
+    def preempt(self, time_at_most: float | None = None) -> None:
         """The cluster manager is stopped: kill it and say so."""
 
 

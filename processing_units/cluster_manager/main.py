@@ -49,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         python=given.python,
         quit_when_idle=given.quit_when_idle,
         routes=tuple(given.route),
+        walltime=given.walltime,
+        preemptible=given.preemptible,
+        drain_file=given.drain_file,
+        delete_key_file=given.delete_key_file,
     )
     _allow_many_open_files()
     try:

@@ -30,6 +30,7 @@ from processing_units.cluster_manager.scratch import Scratch
 from processing_units.cluster_manager.sentinel import Sentinel
 from processing_units.cluster_manager.slots import Slots
 from processing_units.cluster_manager.stage_in import NodeCache
+from processing_units.cluster_manager.walltime import Walltime
 from processing_units.cluster_manager.watchdog import Watchdog
 from processing_units.contract import ClusterManagerDown, ClusterManagerUp, JobSpec, Welcome
 from processing_units.joining.standard_code import digest_of, installed_root
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 TEND_SECONDS = 0.2
 HARD_STOP_SECONDS = 10.0
 LEAVE_SECONDS = 3.0
+DRAIN_FILE_SECONDS = 2.0
 VERIFIED_FOR_SECONDS = 300.0
 
 EXIT_OK = 0
@@ -62,6 +64,10 @@ class Options:
     python: str
     quit_when_idle: float | None = None
     routes: tuple[tuple[str, str], ...] = ()
+    walltime: int | None = None
+    preemptible: bool = False
+    drain_file: Path | None = None
+    delete_key_file: Path | None = None
 
 
 class ClusterManager:
@@ -72,6 +78,8 @@ class ClusterManager:
         node = options.node or socket.gethostname()
         self._identity = Identity(f"{node[:50]}-{os.getpid()}-{secrets.token_hex(4)}", node[:120], options.slots)
         self._signals = 0
+        self._time = Walltime(options.walltime) if options.walltime is not None else None
+        self._look_for_drain_file_at = 0.0
         self._refused = False
         self._draining = threading.Event()
         self._frontend = Frontend(options.url, options.key, connections=options.slots + 4)
@@ -137,11 +145,15 @@ class ClusterManager:
             if welcome is None and time.monotonic() >= ask_at:
                 try:
                     welcome = self._routes.of_welcome(self._frontend.up(message))
+                    if self._options.delete_key_file is not None:
+                        self._options.delete_key_file.unlink(missing_ok=True)
                 except FrontendAwayError as error:
                     if ask_at == 0.0:
                         log.warning("the frontend at %s is away (%s); it is asked again", self._options.url, error)
                     ask_at = time.monotonic() + backoff.pause()
             if welcome is not None and self._fork_server.ready:
+                if self._time is not None:
+                    self._time.begin()
                 return welcome
             self._fork_server.tend(TEND_SECONDS)
         if welcome is not None:
@@ -174,7 +186,7 @@ class ClusterManager:
             attempt.run()
             self._rest.note(began, attempt.fault)
 
-        slots = Slots(self._frontend, self._identity, run_attempt, self._obstacle, cache.recent)
+        slots = Slots(self._frontend, self._identity, run_attempt, self._obstacle, cache.recent, self._time)
         hints = Hints(
             welcome, self._identity.slots, f"{welcome.unit}@{self._identity.cluster_manager}", slots.work_on_hint
         )
@@ -204,9 +216,27 @@ class ClusterManager:
         quit_after = self._options.quit_when_idle
         while not self._draining.is_set():
             self._fork_server.tend(TEND_SECONDS)
+            self._heed_the_queue()
             if quit_after is not None and slots.idle and time.monotonic() - slots.last_busy > quit_after:
                 log.info("nothing to do for %.0f s: leaving", quit_after)
                 self._draining.set()
+
+    def _heed_the_queue(self) -> None:
+        """Drain when our queue job is to end: its time is over, or the backend asks for it."""
+        if self._time is not None and self._time.is_over:
+            log.info("the walltime of %d s is nearly over: leaving", self._options.walltime)
+            self._draining.set()
+        now = time.monotonic()
+        if self._options.drain_file is not None and now >= self._look_for_drain_file_at:
+            self._look_for_drain_file_at = now + DRAIN_FILE_SECONDS
+            if self._options.drain_file.exists():
+                log.info("asked to drain by %s", self._options.drain_file)
+                self._draining.set()
+
+    @property
+    def _must_stop(self) -> bool:
+        enough = 0 if self._options.preemptible else 1
+        return self._signals > enough or self._refused or (self._time is not None and self._time.is_over)
 
     def _drain(self, slots: Slots, be_deaf: Callable[[], None]) -> None:
         """Finish the running jobs and take no more; at a second signal stop them."""
@@ -215,7 +245,7 @@ class ClusterManager:
         if not slots.idle:
             log.info("draining: %d jobs are still running; a second signal stops them", len(self._active.all()))
         while not slots.idle:
-            if self._signals > 1 or self._refused:
+            if self._must_stop:
                 self._stop_hard(slots)
                 return
             self._fork_server.tend(TEND_SECONDS)
@@ -227,7 +257,7 @@ class ClusterManager:
         until = time.monotonic() + HARD_STOP_SECONDS
         while not slots.idle and time.monotonic() < until:
             for attempt in self._active.all():
-                attempt.preempt()
+                attempt.preempt(self._time.whole if self._time is not None and self._time.is_over else None)
             time.sleep(0.05)
 
     def _leave(self, reason: str) -> None:

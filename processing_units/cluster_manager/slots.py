@@ -10,6 +10,7 @@ from collections.abc import Callable
 from processing_units.cluster_manager.backoff import Backoff, jittered
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
 from processing_units.cluster_manager.heartbeat import Identity
+from processing_units.cluster_manager.walltime import Walltime
 from processing_units.contract import Claim, JobSpec
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Slots:
         Says why no job can be taken now (no room, no fork server), or "".
     cached : callable
         Names files that the node holds.
+    time_left : Walltime
+        How long jobs may take, where a queueing system will end us.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class Slots:
         run: Callable[[JobSpec], None],
         obstacle: Callable[[], str],
         cached: Callable[[], list[str]],
+        time_left: Walltime | None = None,
     ) -> None:
         self._frontend = frontend
         self._identity = identity
         self._run = run
         self._obstacle = obstacle
         self._cached = cached
+        self._time_left = time_left
         self._free = list(range(identity.slots, 0, -1))
         self._change = threading.Condition()
         self._draining = False
@@ -136,6 +141,8 @@ class Slots:
                         node=self._identity.node,
                         slot=slot,
                         cached=self._cached(),
+                        seconds_left=None if self._time_left is None else self._time_left.left,
+                        seconds_at_most=None if self._time_left is None else self._time_left.whole,
                     )
                 )
             except (FrontendAwayError, RefusedError) as error:

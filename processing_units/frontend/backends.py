@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from processing_units.contract import BackendDirections, BackendReport, JobState
@@ -21,5 +22,12 @@ def report(unit: ProcessingUnit, message: BackendReport) -> BackendDirections:
         slots=unit.slots or max(1, unit.cluster_managers_wanted),  # no number of its own: one each
         settings=unit.kind_settings,
         accepting=unit.accepting,
-        open_jobs=Job.objects.filter(unit=unit, state__in=(JobState.QUEUED, JobState.RUNNING)).count(),
+        open_jobs=_open_jobs(unit),
     )
+
+
+def _open_jobs(unit: ProcessingUnit) -> int:
+    """Count what runs and what could run now: nothing on a unit that drains, no job in its pause after a fault."""
+    ready = Q(state=JobState.QUEUED) & (Q(not_before__isnull=True) | Q(not_before__lte=Now()))
+    running = Q(state=JobState.RUNNING)
+    return Job.objects.filter(running | ready if unit.accepting else running, unit=unit).count()

@@ -18,6 +18,7 @@ from processing_units.frontend.changes import change, wanted_runs
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.faults import reach
+from processing_units.frontend.fitting import TimeLeft
 from processing_units.frontend.locking import lock_unit
 from processing_units.frontend.models import (
     Attempt,
@@ -52,7 +53,7 @@ def claim(unit: ProcessingUnit, message: Claim) -> JobSpec | None:
         found = False
         if not unit.accepting or not _has_room(unit):
             return None
-        for job_id, attempt in _candidates(unit, message.cached, shipped=manager.sandbox):
+        for job_id, attempt in _candidates(unit, message.cached, TimeLeft.of(unit, message), shipped=manager.sandbox):
             found = True
             try:
                 taken = _take(unit, job_id, attempt, manager)
@@ -160,10 +161,14 @@ def _input_file(entry: JobInput, base: str, expires: int) -> InputFile:
     )
 
 
-def _candidates(unit: ProcessingUnit, cached: list[str], *, shipped: bool) -> Iterator[tuple[int, int]]:
+def _candidates(
+    unit: ProcessingUnit, cached: list[str], time_left: TimeLeft | None, *, shipped: bool
+) -> Iterator[tuple[int, int]]:
     """Yield (job, attempt so far) of waiting jobs, the one to take first first; `shipped`: also users' own code."""
-    for run_id in _runs_by_fair_share(unit, shipped=shipped):
+    for run_id, recipe in _runs_by_fair_share(unit, shipped=shipped):
         window = list(_ready(unit).filter(run=run_id).order_by("ordinal").values_list("pk", "attempt")[:_WINDOW])
+        if time_left is not None:
+            window = time_left.fitting(recipe, window)
         if cached and len(window) > 1:
             held = _bytes_held([pk for pk, _ in window], cached)
             window.sort(key=lambda row: -held.get(row[0], 0))  # stable: the order of the run among equals
@@ -176,19 +181,19 @@ def _ready(unit: ProcessingUnit) -> QuerySet[Job]:
     return Job.objects.filter(no_pause, unit=unit, state=JobState.QUEUED)
 
 
-def _runs_by_fair_share(unit: ProcessingUnit, *, shipped: bool) -> list[int]:
-    """Return the runs with ready jobs: those of the user with the fewest running jobs first, the oldest first."""
+def _runs_by_fair_share(unit: ProcessingUnit, *, shipped: bool) -> list[tuple[int, str]]:
+    """Return runs with ready jobs, and their recipes: of the user with the fewest running first, the oldest first."""
     waiting = _ready(unit).order_by().values("run").distinct()
     wanted = Run.objects.filter(runs_allowed_on(unit), pk__in=waiting, cancel_requested__isnull=True)
     if not shipped:
         wanted = wanted.filter(code_digest="")
-    runs = list(wanted.values_list("pk", "user"))
-    if len({user for _, user in runs}) > 1:
+    runs = list(wanted.values_list("pk", "user", "recipe"))
+    if len({user for _, user, _ in runs}) > 1:
         running = Job.objects.filter(unit=unit, state=JobState.RUNNING).order_by().values_list("run__user")
         share = dict(running.annotate(Count("pk")))
     else:
         share = {}
-    return [pk for pk, user in sorted(runs, key=lambda row: (share.get(row[1], 0), row[0]))]
+    return [(pk, recipe) for pk, user, recipe in sorted(runs, key=lambda row: (share.get(row[1], 0), row[0]))]
 
 
 def _bytes_held(job_ids: list[int], cached: list[str]) -> dict[int, int]:

@@ -62,6 +62,18 @@ def worker_parser() -> argparse.ArgumentParser:
         metavar="FROM=TO",
         help="reach broker or data server, which the frontend names FROM, at TO: scheme://host:port; may be repeated",
     )
+    queued = made.add_argument_group("as a job of a queueing system")
+    queued.add_argument(
+        "--walltime", type=_positive, default=None, metavar="SECONDS",
+        help="the queue ends us after so long: take no job that would not fit, and leave in time",
+    )  # fmt: skip
+    queued.add_argument(
+        "--preemptible", action="store_true", help="the first SIGTERM stops the jobs at once: they run again elsewhere"
+    )
+    queued.add_argument("--drain-file", type=Path, default=None, metavar="FILE", help="drain once this file is there")
+    queued.add_argument(
+        "--delete-key-file", type=Path, default=None, metavar="FILE", help="remove this once the key has been taken"
+    )
     made.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return made
 

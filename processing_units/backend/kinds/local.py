@@ -13,7 +13,7 @@ from typing import ClassVar
 import psutil
 from pydantic import Field
 
-from processing_units.backend.kind import BringUpError, Directions, Kind, KindSettings
+from processing_units.backend.kind import DRAINED, BringUpError, Directions, Kind, KindSettings
 
 
 class LocalSettings(KindSettings):
@@ -103,7 +103,7 @@ def _process(handle: str) -> psutil.Process | None:
 def _how(code: int) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
-    meaning = {os.EX_OK: "drained", 3: "was refused by the frontend", 4: "could not start the recipes"}.get(code)
+    meaning = {os.EX_OK: DRAINED, 3: "was refused by the frontend", 4: "could not start the recipes"}.get(code)
     return meaning or f"ended with exit code {code}"
 
 

@@ -269,7 +269,8 @@ class FakeUnit:
         if token != self.key:
             return self._refuse(401, "this is not the unit's key", "ask its process manager for the key file")
         self.reports.append(BackendReport.model_validate_json(body))
-        return Response(self.wanted.model_dump_json())
+        open_jobs = sum(job.state in {JobState.QUEUED, JobState.RUNNING} for job in self.jobs.values())
+        return Response(self.wanted.model_copy(update={"open_jobs": open_jobs}).model_dump_json())
 
     def _keys(self, body: bytes, token: str) -> Response:
         request = KeyRequest.model_validate_json(body)
