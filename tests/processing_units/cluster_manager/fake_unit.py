@@ -144,6 +144,7 @@ class FakeUnit:
         self.downs: list[ClusterManagerDown] = []
         self.refused: list[tuple[str, int]] = []
         self.claims = 0
+        self.last_claim: Claim | None = None
         self.drain = False
         self.key = KEY
         self.wanted = BackendDirections(unit=self.name, kind="local", cluster_managers=1, slots=2)
@@ -302,7 +303,7 @@ class FakeUnit:
         return Response(status=204)
 
     def _claim(self, body: bytes, token: str) -> Response:
-        claim = Claim.model_validate_json(body)
+        claim = self.last_claim = Claim.model_validate_json(body)
         self.claims += 1
         self._reap()
         for job in self.jobs.values():
