@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -12,17 +13,17 @@ from recipes.ccd.debias import check_serves
 from recipes.ccd.fringe_exposures import FringeExposure, expose
 from recipes.ccd.fringes import Scales, measure_scales, smooth_to_scales
 from recipes.ccd.raw import check_alike
-from recipes.ccd.sky_stack import SkyStack, count_places, refuse_one_place, stack_sky
+from recipes.ccd.sky_stack import Enough, SkyStack, count_places, exposures_with_sky, refuse_one_place, stack_sky
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame
-from recipes.job import LeftOut
 from recipes.masks import FRINGE_UNTRUSTED
 from recipes.products import Outcome, Product, attributes_of
-from recipes.progress import report, tracked
+from recipes.progress import report
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
 
 FEWEST_FRAMES = 5
+_ENOUGH = Enough("FringeFlat", FEWEST_FRAMES, "give longer exposures or emptier fields")
 FEWEST_VALUES = 3  # of a pixel: with fewer a cosmic ray or a star's wing is not told from fringes
 _WIDEST = 2.0  # wavelength in cells of the background's mesh: wider structure went with the background
 
@@ -74,13 +75,17 @@ def fringe_flat(
     check_alike(reduced_science, minimum=FEWEST_FRAMES, what="FringeFlat", same_filter=True)
     _refuse_unfit(reduced_science)
     shape = reduced_science[0].shape
-    exposures, left_out = _usable(reduced_science, back_size, None, (0.0, 0.25))
+    exposures, left_out = exposures_with_sky(
+        reduced_science, partial(expose, back_size=back_size), _ENOUGH, (0.0, 0.25)
+    )
     places = count_places([exposure.thumbnail for exposure in exposures], [exposure.frame for exposure in exposures])
     refuse_one_place(places, [exposure.name for exposure in exposures])
     report(0.25, "first map")
     first_map, _, _ = _map(exposures, shape, sigma_clip, back_size, (0.25, 0.4))
     usable = [exposure.frame for exposure in exposures]
-    exposures, refused = _usable(usable, back_size, first_map, (0.4, 0.65))
+    exposures, refused = exposures_with_sky(
+        usable, partial(expose, back_size=back_size, pattern=first_map), _ENOUGH, (0.4, 0.65)
+    )
     del first_map
     left_out += refused
     data, scales, stack = _map(exposures, shape, sigma_clip, back_size, (0.65, 0.85))
@@ -116,26 +121,6 @@ def _refuse_unfit(frames: Sequence[Frame]) -> None:
             raise UsageError(
                 f"the fringes of {frame.name} were subtracted already", hint="run Reduce without a FringeFrame first"
             )
-
-
-def _usable(
-    frames: Sequence[Frame], back_size: int, pattern: FloatArray | None, progress: tuple[float, float]
-) -> tuple[list[FringeExposure], list[LeftOut]]:
-    """Return the frames whose sky can be used, and why the others cannot."""
-    usable, left_out = [], []
-    for frame in tracked(frames, "masking sources", *progress):
-        exposure, reason = expose(frame, back_size, pattern)
-        if exposure is None:
-            left_out.append(LeftOut(name=frame.name, reason=reason))
-        else:
-            usable.append(exposure)
-    if len(usable) < FEWEST_FRAMES:
-        why = f": {left_out[0].name}: {left_out[0].reason}" if left_out else ""
-        raise UsageError(
-            f"{len(usable)} of the {len(frames)} frames show enough sky, FringeFlat needs {FEWEST_FRAMES}{why}",
-            hint="give longer exposures or emptier fields",
-        )
-    return usable, left_out
 
 
 def _map(

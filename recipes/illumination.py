@@ -75,7 +75,7 @@ def illumination(
     surface = fit.surface.with_mean_zero(
         np.concatenate([grid[0].ravel() for grid in grids]), np.concatenate([grid[1].ravel() for grid in grids])
     )
-    worst = _worst_error(surface, grids)
+    worst = _worst_error(surface, grids, catalogues)
     report(0.5, "making a frame for each chip")
     maps = [IlluminationMap(surface, *grid, shape=_shape(table)) for grid, table in zip(grids, catalogues, strict=True)]
     of_chips = [_frame_product(table, made) for table, made in zip(catalogues, maps, strict=True)]
@@ -118,9 +118,16 @@ def _of_each_chip(given: Sequence[Table]) -> tuple[list[Table], list[LeftOut]]:
     return [best[chip] for chip in sorted(best)], left_out
 
 
+def _names(tables: Sequence[Table]) -> str:
+    """Return how errors call several catalogues."""
+    return _name(tables[0]) if len(tables) == 1 else f"{_name(tables[0])} and {len(tables) - 1} more"
+
+
 def _name(table: Table) -> str:
     about = table.attributes
-    return f"the star catalogue of chip {about.chip or '(none)'} {about.filter or ''} {about.date_obs or ''}".rstrip()
+    file_name = getattr(about, "file_name", "")
+    of = f"chip {about.chip or '(none)'} {about.filter or ''} {about.date_obs or ''}".rstrip()
+    return f"the star catalogue of {of}" + (f" ({file_name})" if file_name else "")
 
 
 def _check(catalogues: Sequence[Table]) -> tuple[float, float]:
@@ -135,12 +142,12 @@ def _check(catalogues: Sequence[Table]) -> tuple[float, float]:
             raise UsageError(f"{_name(table)} does not tell its chip's shape and coordinates",
                              hint="make it with Zeropoint")  # fmt: skip
     for what in ("instrument", "filter", "date_obs"):
-        different = sorted({str(getattr(table.attributes, what) or "") for table in catalogues})
-        if len(different) > 1:
-            raise UsageError(f"the star catalogues are of several: {what} {' and '.join(different[:3])}",
-                             hint="give those of one exposure")  # fmt: skip
-    first = catalogues[0].attributes
-    ra, dec = number_of(first, "pointing_ra"), number_of(first, "pointing_dec")
+        first = {str(getattr(table.attributes, what) or "unknown"): table for table in reversed(catalogues)}
+        if len(first) > 1:
+            told = " and ".join(f"{value} ({_name(table)})" for value, table in sorted(first.items())[:3])
+            raise UsageError(f"the star catalogues are of several: {what} {told}", hint="give those of one exposure")
+    one = catalogues[0].attributes
+    ra, dec = number_of(one, "pointing_ra"), number_of(one, "pointing_dec")
     if ra is None or dec is None:
         raise UsageError(f"{_name(catalogues[0])} does not tell where the telescope pointed",
                          hint="make it with Zeropoint")  # fmt: skip
@@ -160,7 +167,7 @@ def _fit(stars: _Stars, catalogues: Sequence[Table], order: int, clip: float) ->
         fit = fit_illumination(stars.xi, stars.eta, stars.values, stars.errors, stars.chip, order=order, clip=clip)
     if fit is None:
         raise UsageError(
-            f"{count} stars on {len(catalogues)} chips do not tell a surface of order {order}: {STARS_A_TERM * wanted} "
+            f"{count} stars of {_names(catalogues)} do not tell a surface of order {order}: {STARS_A_TERM * wanted} "
             "well spread ones are the least",
             hint="lower the order, or take an exposure of a richer field",
         )
@@ -181,13 +188,14 @@ def _grid(table: Table, pointing: tuple[float, float]) -> tuple[Floats, Floats, 
     return xi.reshape(len(y), len(x)), eta.reshape(len(y), len(x)), y, x
 
 
-def _worst_error(surface: Surface, grids: Sequence[tuple[Floats, ...]]) -> float:
+def _worst_error(surface: Surface, grids: Sequence[tuple[Floats, ...]], catalogues: Sequence[Table]) -> float:
     """Return the error [mag] at the worst place, against the mean of all; raise UsageError where it is too large."""
     xi, eta = (np.concatenate([grid[axis].ravel() for grid in grids]) for axis in (0, 1))
     worst = float(surface.error(xi, eta).max())
     if worst > WORST_ERROR:
         raise UsageError(
-            f"the stars tell a surface of order {surface.order} only to within {worst:.2f} mag at the chips' edges",
+            f"the stars of {_names(catalogues)} tell a surface of order {surface.order} only to within {worst:.2f} mag "
+            "at the chips' edges",
             hint="lower the order, or take an exposure of a richer field",
         )
     return worst

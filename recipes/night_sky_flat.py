@@ -11,14 +11,13 @@ from recipes.ccd.background import smooth_background
 from recipes.ccd.debias import check_serves, usable_dark
 from recipes.ccd.raw import OverscanMethod, check_alike
 from recipes.ccd.sky_exposures import Calibrations, SkyExposure, always_lost, expose
-from recipes.ccd.sky_stack import SkyStack, count_places, refuse_one_place, stack_sky
+from recipes.ccd.sky_stack import Enough, SkyStack, count_places, exposures_with_sky, refuse_one_place, stack_sky
 from recipes.ccd.sub_windows import sub_window_difference, sub_window_statistics
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame, MaskArray
-from recipes.job import LeftOut
 from recipes.masks import INTERPOLATED, NO_DATA
 from recipes.products import Outcome, Product, attributes_of
-from recipes.progress import report, tracked
+from recipes.progress import report
 from recipes.quality import Measured
 from recipes.recipe import Bounds, Input, Recipe, Unit
 from recipes.values import GainLinearity, ReadNoise
@@ -96,7 +95,12 @@ def night_sky_flat(
     check_alike(raw_science, minimum=FEWEST_FRAMES, what="NightSkyFlat", same_filter=True)
     usable, left_out = usable_dark(dark_frame, raw_science)
     given = Calibrations(bias_frame, master_flat, hot_pixel_map, cold_pixel_map, gain_linearity, read_noise, usable)
-    exposures, refused = _usable(raw_science, given, overscan_correction, back_size, minimum_level)
+    exposures, refused = exposures_with_sky(
+        raw_science,
+        lambda frame: expose(frame, given, overscan_correction, back_size, minimum_level),
+        Enough("NightSkyFlat", FEWEST_FRAMES, "give longer exposures or emptier fields, or change minimum_level"),
+        (0.0, 0.5),
+    )
     left_out += refused
     names = [exposure.name for exposure in exposures]
     places = count_places(
@@ -131,26 +135,6 @@ def night_sky_flat(
     without += ["dark_frame"] if dark_frame is not None and usable is None else []
     content = Frame(data, variance=variance, mask=mask, unit="", name="NightSkyFlatFrame")
     return Outcome.one(Product("NightSkyFlatFrame", content, attributes, measured, without, notes), left_out)
-
-
-def _usable(
-    frames: Sequence[Frame], given: Calibrations, overscan_correction: int, back_size: int, minimum_level: float
-) -> tuple[list[SkyExposure], list[LeftOut]]:
-    """Return the frames whose sky can be used, and why the others cannot."""
-    usable, left_out = [], []
-    for frame in tracked(frames, "masking sources", 0.0, 0.5):
-        exposure, reason = expose(frame, given, overscan_correction, back_size, minimum_level)
-        if exposure is None:
-            left_out.append(LeftOut(name=frame.name, reason=reason))
-        else:
-            usable.append(exposure)
-    if len(usable) < FEWEST_FRAMES:
-        why = f": {left_out[0].name}: {left_out[0].reason}" if left_out else ""
-        raise UsageError(
-            f"{len(usable)} of the {len(frames)} frames show enough sky, NightSkyFlat needs {FEWEST_FRAMES}{why}",
-            hint="give longer exposures or emptier fields, or change minimum_level",
-        )
-    return usable, left_out
 
 
 def _filled(stack: SkyStack, defects: MaskArray, flat: Frame | None) -> tuple[FloatArray, FloatArray, MaskArray, int]:

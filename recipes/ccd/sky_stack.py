@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from recipes.ccd.clipping import clipped_statistics
 from recipes.errors import UsageError
 from recipes.frame import ALL, FloatArray, Frame, rows_of_strips, strip_bounds
+from recipes.job import LeftOut
 from recipes.progress import tracked
 from recipes.threads import allowed, each
+
+Exposure = TypeVar("Exposure")
 
 ITERATIONS = 5
 # Sources cover more than this part of a frame: what is left between them is their light too, not the sky's.
@@ -26,6 +30,45 @@ FEWEST_PLACES = 3
 _THUMB = 3  # every so many pixels are looked at for that
 _FEWEST_SOURCE_PIXELS = 30
 _PLANES = 4  # of a strip of one frame: values, sigma, mask and what they are made from
+
+
+@dataclass(frozen=True)
+class Enough:
+    """How many frames with usable sky a recipe needs, and what to do where there are fewer."""
+
+    recipe: str
+    frames: int
+    hint: str
+
+
+def exposures_with_sky(
+    frames: Sequence[Frame],
+    expose: Callable[[Frame], tuple[Exposure | None, str]],
+    enough: Enough,
+    progress: tuple[float, float],
+) -> tuple[list[Exposure], list[LeftOut]]:
+    """Return what `expose` makes of each frame, and the frames of which it made nothing, with the reason.
+
+    Raises
+    ------
+    UsageError
+        Fewer frames are left than the recipe needs.
+    """
+    usable: list[Exposure] = []
+    left_out: list[LeftOut] = []
+    for frame in tracked(frames, "masking sources", *progress):
+        exposure, reason = expose(frame)
+        if exposure is None:
+            left_out.append(LeftOut(name=frame.name, reason=reason))
+        else:
+            usable.append(exposure)
+    if len(usable) < enough.frames:
+        why = f": {left_out[0].name}: {left_out[0].reason}" if left_out else ""
+        raise UsageError(
+            f"{len(usable)} of the {len(frames)} frames show enough sky, {enough.recipe} needs {enough.frames}{why}",
+            hint=enough.hint,
+        )
+    return usable, left_out
 
 
 class PixelSet:

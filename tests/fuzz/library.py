@@ -32,6 +32,7 @@ SHAPE = (ROWS, COLUMNS)
 SCALE = 0.5  # arcsec/pixel
 RA, DEC = 132.8, -27.0
 STARS = 45
+PLACES = ((-24, -20), (0, -22), (22, -18), (-20, 4), (2, 2), (24, 6), (-4, 24))  # of the exposures [pixel]
 FRAMES = 7  # of each raw kind
 LEVELS = {"RawBias": 0.0, "RawDark": 5.0, "RawDomeFlat": 20000.0, "RawTwilightFlat": 15000.0, "RawScience": 300.0}
 SECONDS = {"RawBias": 0.0, "RawDark": 60.0, "RawDomeFlat": 8.0, "RawTwilightFlat": 5.0, "RawScience": 60.0}
@@ -56,8 +57,8 @@ class Library:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._east, self._north = (self.random.uniform(-30, 30, STARS) for _ in range(2))
-        self._flux = 10 ** self.random.uniform(3.2, 4.8, STARS)
+        self._east, self._north = (self.random.uniform(-36, 36, STARS) for _ in range(2))
+        self._flux = 10 ** self.random.uniform(3.7, 4.4, STARS)
         self._raw()
         self._calibrations()
         self._of_the_sky()
@@ -87,7 +88,7 @@ class Library:
                 light = np.full(SHAPE, level)
                 cards: dict[str, Any] = {"OBJECT": "field"}
                 if kind == "RawScience":
-                    offset = self.random.uniform(-8, 8, 2)
+                    offset = np.add(PLACES[number], self.random.uniform(-1, 1, 2))
                     light += self._starlight(*offset)
                     cards |= wcs(*offset)
                 path = self._add(kind, f"{kind}{number}", self._attributes(kind, number) | sections)
@@ -135,7 +136,7 @@ class Library:
         catalogue = self._catalogue()
         self._write(Product("ReferenceCatalogue", catalogue, catalogue.attributes), "ReferenceCatalogue")
         lists: list[Table] = []
-        for number, entry in enumerate(self.entries["RawScience"][:6]):
+        for number, entry in enumerate(self.entries["RawScience"]):
             raw = Frame(fits.getdata(entry.path).astype(np.float32), attributes=FrameAttributes(**entry.attributes),
                         name=entry.path.name, wcs=wcs_cards(dict(fits.getheader(entry.path))))  # fmt: skip
             made = reduce(raw, None, None, None, None, GainLinearity(1.5), ReadNoise(4.0))
@@ -148,11 +149,13 @@ class Library:
             found = source_list(reduced)
             self._write(found.products[0], f"SourceList{number}", "SourceList")
             lists.append(table_of(found.products[0]))
-            if number == 0:
-                calibrated = next(as_input(product) for product in solved.products
-                                  if product.kind == "CalibratedScienceFrame")  # fmt: skip
-                for product in zeropoint(calibrated, catalogue).products:
-                    self._write(product, f"{product.kind}_of_zeropoint", "Zeropoint")
+            calibrated = next(as_input(product) for product in solved.products
+                              if product.kind == "CalibratedScienceFrame")  # fmt: skip
+            for product in zeropoint(calibrated, catalogue).products:
+                # As of so many chips of one exposure: Illumination takes no less.
+                one = {"chip": str(number + 1), "date_obs": "2026-03-15T00:10:00"} if number else {}
+                product.attributes.__dict__.update(one)
+                self._write(product, f"{product.kind}{number}_of_zeropoint", "Zeropoint")
         self._write(associate_list(lists[:2]).products[0], "AssociateList", "AssociateList")
         coadd = self.entries["RegriddedFrame"][0]
         attributes = json.loads(fits.getheader(coadd.path)["ATTRS"])
