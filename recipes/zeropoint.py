@@ -96,7 +96,7 @@ def zeropoint(
     if wcs is None:
         raise UsageError(f"{frame.name} has no coordinates", hint="run Science on its frame first")
     filter_ = transformation(attributes, reference_catalogue, band=band, colour=colour, colour_term=colour_term,
-                             extinction=extinction)  # fmt: skip
+                             extinction=extinction, name=frame.name)  # fmt: skip
     scale = pixel_scale_of(frame.wcs) or attributes.pixel_scale or 1.0
     diameter = _diameter(aperture, scale)
     standards = _standards(frame, reference_catalogue, filter_, wcs)

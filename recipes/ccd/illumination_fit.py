@@ -129,7 +129,7 @@ def _solve(design: Floats, values: Floats, weights: Floats) -> tuple[Floats, Flo
     part = np.ix_(there, there)
     size = np.sqrt(np.diag(normal))[there]
     scaled = normal[part] / np.outer(size, size)
-    if np.linalg.cond(scaled) > 1e10:
+    if not np.isfinite(scaled).all() or np.linalg.cond(scaled) > 1e10:
         return None
     inverse = np.linalg.inv(scaled) / np.outer(size, size)
     solution, covariance = np.zeros(design.shape[1]), np.zeros(normal.shape)

@@ -48,8 +48,9 @@ def bands_of(catalogue: Table) -> list[str]:
 
 
 def transformation(
-    frame: FrameAttributes, catalogue: Table, *, band: str, colour: str, colour_term: str, extinction: str
-) -> Transformation:
+    frame: FrameAttributes, catalogue: Table, *, band: str, colour: str, colour_term: str, extinction: str,
+    name: str = "the frame",
+) -> Transformation:  # fmt: skip
     """Return how the frame's filter relates to the catalogue's magnitudes.
 
     What the user gives counts first, then what the camera's file declares, then what the filter's name tells.
@@ -62,6 +63,8 @@ def transformation(
         Reference catalogue with columns MAG_<band>.
     band, colour, colour_term, extinction : str
         As the user gives them; empty for what is declared.
+    name : str
+        How errors call the exposure.
 
     Returns
     -------
@@ -78,8 +81,8 @@ def transformation(
     wanted = band.strip() or (declared.band if declared else "") or (named.name if named else "")
     if not wanted:
         raise UsageError(
-            f"which standard band the filter {frame.filter or '(none)'} of {frame.instrument or 'this camera'} is, its "
-            "name does not tell",
+            f"{name}: which standard band the filter {frame.filter or '(none)'} "
+            f"of {frame.instrument or 'this camera'} is, its name does not tell",
             hint=f"give the parameter band (the catalogue has {', '.join(known) or 'none'}), or declare it in the "
             "camera's file under [photometry]",
         )

@@ -21,6 +21,7 @@ from recipes.tables import Table
 Floats = NDArray[np.float64]
 
 WORST_POSITION = 1.0  # arcsec: positions with larger errors, such as those given to the second of time, are not used
+_LONGEST_EXPOSURE = 1e6  # s; what claims to be longer tells nothing of its middle
 _J2000 = datetime(2000, 1, 1, 12)  # noqa: DTZ001 - all times are UT, as FITS has them
 _MAS = 1 / 3.6e6  # degree
 # Bands from short to long waves, to find the one nearest to a filter's: wavelengths [nm] of SDSS, Bessell and Gaia.
@@ -111,7 +112,8 @@ def epoch_of(frame: FrameAttributes) -> float | None:
         start = datetime.fromisoformat(str(frame.date_obs)).replace(tzinfo=None)
     except ValueError:
         return None
-    middle = start + timedelta(seconds=(number_of(frame, "exposure_time") or 0.0) / 2)
+    seconds = number_of(frame, "exposure_time") or 0.0
+    middle = start + timedelta(seconds=seconds / 2 if abs(seconds) < _LONGEST_EXPOSURE else 0.0)
     return 2000.0 + (middle - _J2000) / timedelta(days=365.25)
 
 
