@@ -161,6 +161,14 @@ class Portal:
         """Let what waits of a run wait for another unit."""
         return RunStatus.model_validate(self._json("POST", f"/runs/{number}/move", json={"unit": unit}))
 
+    def quota(self, user: str = "") -> Json:
+        """Return what a user (oneself) has and may have."""
+        return self._json("GET", f"/quota/{_segment(user)}" if user else "/quota")
+
+    def set_quota(self, user: str, limits: dict[str, str]) -> Json:
+        """Give a user limits of their own."""
+        return self._json("POST", f"/quota/{_segment(user)}", json={"limits": limits})
+
     def cancel_all(self, unit: str = "") -> Json:
         """Cancel all one's own runs, or all that is on a unit; return how many runs and jobs."""
         return self._json("POST", f"/units/{_segment(unit)}/cancel" if unit else "/runs/cancel")

@@ -1,4 +1,4 @@
-"""`awrecipe units list | show | set | drain | accept | history | move`: where jobs run."""
+"""`awrecipe units list | show | set | drain | accept | history | move | quota`: where jobs run."""
 
 from __future__ import annotations
 
@@ -65,12 +65,7 @@ def set_unit(
     json: JsonOption = False,
 ) -> None:
     """Change settings of a unit, all or none; they hold from the next claim on, and no job is lost."""
-    settings = {}
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise UsageProblem(f"{change}: write KEY=VALUE", hint=f"`awrecipe units show {name}` shows the keys")
-        settings[key.strip()] = value
+    settings = _pairs(changes, f"`awrecipe units show {name}` shows the keys")
     _change(context, name, settings, json)
 
 
@@ -120,6 +115,39 @@ def move(
         out_json(status.model_dump(mode="json"))
     else:
         say(f"run {status.id} waits for unit {status.unit} now: {status.reason or status.state}")
+
+
+@units.command()
+def quota(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="Whose; yours if not said.")] = "",
+    limits: Annotated[
+        list[str] | None,
+        typer.Argument(help="queued=N, running=N, bytes=10G; 0: no limit (administrators).", metavar="KEY=VALUE"),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a user has and may have at a time: jobs that wait, jobs that run, bytes; or change it."""
+    asked = _pairs(limits or [], "the keys are: queued, running, bytes")
+    with session_of(context).open() as portal:
+        found = portal.set_quota(user, asked) if asked else portal.quota(user)
+    if json:
+        out_json(found)
+        return
+    out_table((found["user"], "has", "may have"), [
+        (name, found[name]["used"], f"{found[name]['limit'] or 'any'}{'' if found[name]['own'] else ' (default)'}")
+        for name in ("queued", "running", "bytes")
+    ])  # fmt: skip
+
+
+def _pairs(changes: list[str], hint: str) -> dict[str, str]:
+    found = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise UsageProblem(f"{change}: write KEY=VALUE", hint=hint)
+        found[key.strip()] = value
+    return found
 
 
 def _change(context: typer.Context, name: str, settings: dict[str, str], json: bool) -> None:

@@ -18,10 +18,11 @@ from archive.instruments.generic import BadCamera, camera_from_toml
 from archive.reduced.ingest import ingest_reduced
 from archive.reduced.reading import PARTS, WEIGHT_TYPES, ReducedFiles
 from archive.translation.camera import Camera
-from awportal.api.authentication import context_of_request
+from awportal.api.authentication import context_of_request, user_of
 from awportal.api.errors import Refusal
 from awportal.api.products import ProductInformation, describe_all
 from dataserver.store import Store
+from processing_units.frontend.quotas import require_bytes
 
 router = Router(tags=["ingest"])
 
@@ -187,6 +188,8 @@ def ingest_a_reduced_exposure(request: HttpRequest) -> Status[IngestAnswer]:
 
 
 def _refuse_large(request: HttpRequest) -> None:
+    """Refuse what is too large for the portal, or comes from a user whose files have reached their limit."""
+    require_bytes(user_of(request).pk)
     length = int(request.META.get("CONTENT_LENGTH") or 0)
     if length > settings.MAX_UPLOAD_BYTES + _FORM_BYTES:
         largest = settings.MAX_UPLOAD_BYTES // 2**20

@@ -20,6 +20,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from archive.models import Privilege, Profile, Project
 from awportal.models import ApiToken
 from awportal.tokens import make_token, revoke_token
+from processing_units.frontend.quotas import standing
 
 MAXIMUM_TOKENS = 50
 
@@ -133,6 +134,7 @@ def _page(request: HttpRequest, status: int = 200, **more: object) -> HttpRespon
         "token_form": TokenForm(),
         "context_form": ContextForm(initial=start, user=request.user),
         "profile": profile,
+        "standing": standing(request.user),  # type: ignore[arg-type] - who gets here is logged in
         **more,
     }
     return render(request, "account.html", context, status=status)

@@ -20,6 +20,8 @@ from archive.instruments.catalogue import all_cameras
 from awportal.htmx import wants_part
 from awportal.stored_files import the_store
 from dataserver.errors import DataServerError
+from processing_units.frontend.quotas import require_bytes
+from processing_units.frontend.refusals import NotNow
 
 
 @login_required
@@ -34,12 +36,15 @@ def upload(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         files = request.FILES.getlist("files")
         try:
+            require_bytes(request.user.pk or 0)
             answer["outcomes"] = _outcomes(request, files, given) if files else []
             answer["counts"] = night_summary(answer["outcomes"])
             answer["nothing_sent"] = not files
             answer["ours"] = [number for outcome in answer["outcomes"] for number in getattr(outcome, "products", [])]
         except BadRequest as refused:
             answer["error"] = str(refused)
+        except NotNow as problem:
+            answer["error"] = f"{problem.message}; {problem.hint}"
         except DataServerError as problem:
             answer["error"] = f"{problem.message}; what came before it is in the archive"
         status = 422 if "error" in answer or not files else 200

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from processing_units.contract import JobState
-from processing_units.frontend.changes import change, wanted_runs
+from processing_units.frontend.changes import change, wanted_run
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.models import Attempt, ClusterManagerRecord, Job
 
@@ -60,7 +60,7 @@ def revive(job_id: int, ordinal: int) -> bool:
     Its node was not lost, so that is not counted any more.
     """
     with transaction.atomic():
-        jobs = Job.objects.filter(pk=job_id, attempt=ordinal, run__in=wanted_runs())
+        jobs = Job.objects.filter(pk=job_id, attempt=ordinal, run__in=wanted_run(job_id))
         expired = Attempt.objects.filter(job=job_id, ordinal=ordinal, outcome=EXPIRED)
         row = expired.values_list("cluster_manager", flat=True)
         if not row.exists():

@@ -22,7 +22,7 @@ def change(jobs: QuerySet[Job], old: JobState, new: JobState, **fields: Any) -> 
     jobs : QuerySet of Job
         Filtered by whatever else must hold (number, attempt) of the job's own columns. A join with another table would
         become a subselect, which PostgreSQL does not look at again after it has waited for somebody else's change of
-        the row: two could then change it. Use ``run__in=`` a query instead, like `wanted_runs`.
+        the row: two could then change it. Use ``run__in=`` a query instead, like `wanted_run`.
     old, new : JobState
         A change that ``ALLOWED_CHANGES`` does not list is a defect and raises ValueError.
     **fields
@@ -37,9 +37,9 @@ def change(jobs: QuerySet[Job], old: JobState, new: JobState, **fields: Any) -> 
     return jobs.filter(state=old).update(state=new, **fields)
 
 
-def wanted_runs() -> QuerySet[Run]:
-    """Return the runs whose cancel was not requested."""
-    return Run.objects.filter(cancel_requested__isnull=True)
+def wanted_run(job_id: int) -> QuerySet[Run]:
+    """Return the run of a job if its cancel was not requested; as one run, for SQLite would list all that there are."""
+    return Run.objects.filter(cancel_requested__isnull=True, jobs=job_id)
 
 
 def close_ended_runs(run_ids: Iterable[int] | None = None) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from archive.quality_limits import ForJob, limits_for
 from dataserver.signing import sign
 from processing_units.contract import Claim, CodeFile, InputFile, JobSpec, JobState, Limits
 from processing_units.frontend.attempts import begin_attempt, staging_key
-from processing_units.frontend.changes import change, wanted_runs
+from processing_units.frontend.changes import change, wanted_run
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.faults import reach
@@ -30,10 +31,12 @@ from processing_units.frontend.models import (
     Run,
 )
 from processing_units.frontend.permissions import runs_allowed_on
+from processing_units.frontend.quotas import users_at_their_limit
 from recipes.catalogue import all_recipes
 
 # How many of a run's next jobs are compared by what the node holds.
 _WINDOW = 16
+_RUNS_AT_ONCE = 8
 _ROUNDS = 3
 # URLs outlive the job's wall time by a day: a node may have to wait for a portal that is away before it hands in.
 _URL_MARGIN_SECONDS = 24 * 3600
@@ -181,19 +184,39 @@ def _ready(unit: ProcessingUnit) -> QuerySet[Job]:
     return Job.objects.filter(no_pause, unit=unit, state=JobState.QUEUED)
 
 
-def _runs_by_fair_share(unit: ProcessingUnit, *, shipped: bool) -> list[tuple[int, str]]:
-    """Return runs with ready jobs, and their recipes: of the user with the fewest running first, the oldest first."""
-    waiting = _ready(unit).order_by().values("run").distinct()
-    wanted = Run.objects.filter(runs_allowed_on(unit), pk__in=waiting, cancel_requested__isnull=True)
+def _runs_by_fair_share(unit: ProcessingUnit, *, shipped: bool) -> Iterator[tuple[int, str]]:
+    """Yield runs with ready jobs, and their recipes: of the user with the fewest running here first, the oldest first.
+
+    Users are looked at group by group, so that thousands of runs that wait are not all read for each claim.
+    """
+    if not _ready(unit).exists():
+        return
+    users = set(Run.objects.filter(ended__isnull=True).order_by().values_list("user", flat=True).distinct())
+    here, everywhere = _running()
+    at_limit = users_at_their_limit(everywhere)
+    ready = _ready(unit).filter(run=OuterRef("pk"))
+    runs = Run.objects.filter(runs_allowed_on(unit), Exists(ready), ended__isnull=True, cancel_requested__isnull=True)
     if not shipped:
-        wanted = wanted.filter(code_digest="")
-    runs = list(wanted.values_list("pk", "user", "recipe"))
-    if len({user for _, user, _ in runs}) > 1:
-        running = Job.objects.filter(unit=unit, state=JobState.RUNNING).order_by().values_list("run__user")
-        share = dict(running.annotate(Count("pk")))
-    else:
-        share = {}
-    return [(pk, recipe) for pk, user, recipe in sorted(runs, key=lambda row: (share.get(row[1], 0), row[0]))]
+        runs = runs.filter(code_digest="")
+    by_share: dict[int, list[int]] = defaultdict(list)
+    for user in users - at_limit.keys():
+        by_share[here[user, unit.pk]].append(user)
+    for _, group in sorted(by_share.items()):
+        last, of_group = 0, runs if len(group) == len(users) else runs.filter(user__in=group)
+        while some := list(of_group.filter(pk__gt=last).order_by("pk").values_list("pk", "recipe")[:_RUNS_AT_ONCE]):
+            yield from some
+            last = some[-1][0]
+
+
+def _running() -> tuple[Counter[tuple[int, int]], Counter[int]]:
+    """Return how many jobs run, by user and unit, and by user."""
+    here: Counter[tuple[int, int]] = Counter()
+    everywhere: Counter[int] = Counter()
+    rows = Job.objects.filter(state=JobState.RUNNING).order_by().values_list("run__user", "unit").annotate(Count("pk"))
+    for user, unit, number in rows:
+        here[user, unit] = number
+        everywhere[user] += number
+    return here, everywhere
 
 
 def _bytes_held(job_ids: list[int], cached: list[str]) -> dict[int, int]:
@@ -213,7 +236,7 @@ def _take(unit: ProcessingUnit, job_id: int, attempt: int, manager: ClusterManag
             raise _Changed(row)
         if not _has_room(row):
             raise _Full
-        jobs = Job.objects.filter(pk=job_id, attempt=attempt, unit=unit.pk, run__in=wanted_runs())
+        jobs = Job.objects.filter(pk=job_id, attempt=attempt, unit=unit.pk, run__in=wanted_run(job_id))
         # Where it can, do not wait for somebody who is taking the same row: go on to the next one.
         if connection.features.has_select_for_update_skip_locked:
             locked = Job.objects.select_for_update(skip_locked=True).filter(pk=job_id, state=JobState.QUEUED)

@@ -12,6 +12,7 @@ from django.db import transaction
 from archive.products import insert_all
 from processing_units.frontend import dispatch
 from processing_units.frontend.models import Job, JobInput, Outbox, Run
+from processing_units.frontend.quotas import take_room
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,14 @@ class JobRow:
 
 
 def write_jobs(run: Run, rows: Sequence[JobRow], now: datetime) -> None:
-    """Write the jobs of `run` inside the caller's transaction; the unit's queue hears of them when it commits."""
+    """Write the jobs of `run` inside the caller's transaction; the unit's queue hears of them when it commits.
+
+    Raises
+    ------
+    NotAllowed
+        It would be more than the user may have.
+    """
+    take_room(run.user_id, len(rows))
     jobs = [
         Job(
             run=run,

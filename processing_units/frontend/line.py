@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from processing_units.contract import JobState
 from processing_units.frontend.models import Job, ProcessingUnit, Run
 from processing_units.frontend.permissions import type_of, why_not_allowed
+from processing_units.frontend.quotas import why_none_begins
 from processing_units.frontend.waiting import UnitLoad, takes_shipped_code, unit_load, why_it_waits, why_unit_is_slow
 
 
@@ -51,6 +52,9 @@ class Line:
         mine = queued.filter(run=run).order_by("ordinal").values_list("pk", flat=True)
         rules = bool(unit.recipes_allowed or unit.user_types_allowed or unit.owner_id)
         why_not = why_not_allowed(unit, run.recipe, run.user_id, type_of(run.user)) if rules else ""
+        if why_not:
+            why_not += f"; move it to another unit: awrecipe units move {run.pk} UNIT"
         if run.code_digest and not why_not and not takes_shipped_code(unit):
             why_not = f"unit {unit.name} has no cluster manager up whose sandbox takes users' own code"
+        why_not = why_not or why_none_begins(run.user)
         return _OnUnit(unit_load(unit), why_not, {pk: earlier_runs + place for place, pk in enumerate(mine)})

@@ -202,7 +202,10 @@ class Run(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "idempotency_key"], name="run_submitted_once")]
-        indexes: ClassVar = [models.Index(fields=["user", "submitted"], name="run_of_user")]
+        indexes: ClassVar = [
+            models.Index(fields=["user", "submitted"], name="run_of_user"),
+            models.Index(fields=["ended", "id", "user"], name="run_open"),
+        ]
 
     def __str__(self) -> str:
         return f"run {self.pk}"
@@ -301,6 +304,23 @@ class LogChunk(models.Model):
 
     def __str__(self) -> str:
         return f"log of {self.attempt_id} from {self.first_byte}"
+
+
+class Quota(models.Model):
+    """What one user may have at a time, where it is not the default of the settings (null); 0 is no limit.
+
+    ``used_bytes`` is what their files came to when they were last counted.
+    """
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="quota")
+    queued_jobs = models.PositiveIntegerField(null=True, blank=True)
+    running_jobs = models.PositiveIntegerField(null=True, blank=True)
+    stored_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    used_bytes = models.PositiveBigIntegerField(default=0)
+    counted_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"quota of {self.user}"
 
 
 class Outbox(models.Model):

@@ -14,6 +14,7 @@ from processing_units.frontend.bundles import bundle_to_run
 from processing_units.frontend.choosing import choose_inputs, primaries_of, told
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.permissions import user_type
+from processing_units.frontend.quotas import require_room
 from processing_units.frontend.refusals import NotAllowed
 from processing_units.frontend.splitting import Piece, fill_roles, split
 from processing_units.frontend.unit_choice import choose_unit
@@ -69,6 +70,7 @@ def resolve(submission: Submission, context: Context) -> Resolved:
         results = replace(results, privilege=Privilege.MYDB)
     roles = fill_roles(recipe, submission, context)
     jobs = split(recipe, roles)
+    require_room(context.user.pk, len(jobs))
     named = {entry.role: roles[entry.role] for entry in recipe.inputs if not entry.primary and entry.role in roles}
     parameters = _settled(recipe, parameters, jobs)
     choose_inputs(recipe, parameters, jobs, named, context)

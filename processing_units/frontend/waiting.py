@@ -104,9 +104,9 @@ def live_cluster_managers(unit: ProcessingUnit) -> QuerySet[ClusterManagerRecord
 
 
 def why_it_waits(load: UnitLoad, job: Job, user_id: int, own_before: int, why_not: str = "") -> str:
-    """Return the reason why a queued job has not started; `why_not` is the rule of the unit that is against it."""
+    """Return the reason why a queued job has not started; `why_not` is the rule or limit that is against it."""
     if why_not:
-        return _shortened(f"waiting: {why_not}; move it to another unit: awrecipe units move {job.run_id} UNIT")
+        return _shortened(f"waiting: {why_not}")
     if job.not_before is not None and job.not_before > load.now:
         seconds = (job.not_before - load.now).total_seconds()
         return _shortened(f"waiting: tried again in {seconds:.0f} s, after {job.reason or 'a fault of the machine'}")

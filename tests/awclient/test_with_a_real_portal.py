@@ -21,7 +21,7 @@ from archive.models import Profile
 from awclient.main import run
 from awclient.session import complete_recipe
 from awportal.tokens import make_token
-from processing_units.frontend.models import ProcessingUnit, Run
+from processing_units.frontend.models import ProcessingUnit, Quota, Run
 from recipes.catalogue import find_recipe
 
 
@@ -219,3 +219,26 @@ def test_a_process_manager_changes_a_unit(awrecipe: Any, night: Path) -> None:
     assert (code, "1 jobs of 1 runs cancelled" in said) == (0, True)
     assert "0 jobs of 0 runs cancelled" in awrecipe("cancel", "--all")[2]
     assert awrecipe("cancel")[0] == awrecipe("cancel", run, "--all")[0] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_one_may_have_is_shown_and_an_administrator_changes_it(awrecipe: Any, night: Path) -> None:
+    code, shown, _ = awrecipe("units", "quota")
+    assert code == 0
+    assert [line.split() for line in shown.splitlines()[1:]] == [
+        ["queued", "0", "20000", "(default)"],
+        ["running", "0", "any", "(default)"],
+        ["bytes", "0", "any", "(default)"],
+    ]
+    code, _, said = awrecipe("units", "quota", "anna", "bytes=1")
+    assert (code, "only an administrator" in said) == (3, True)
+    assert awrecipe("units", "quota", "ben")[0] == 3
+    User.objects.update(is_staff=True, is_superuser=True)
+    assert awrecipe("units", "quota", "ben")[0] == 2
+    code, shown, _ = awrecipe("units", "quota", "anna", "bytes=1", "queued=10k", "--json")
+    assert (code, json.loads(shown)["queued"]) == (0, {"used": 0, "limit": 10_000, "own": True})
+    assert awrecipe("ingest", str(night / "b0.fits"))[0] == 0
+    awrecipe("units", "quota", "anna")  # what was counted a moment ago counts for a minute
+    Quota.objects.update(counted_at=None)
+    said = "".join(awrecipe("ingest", str(night / "b1.fits"))[1:])
+    assert "and you may keep 1 bytes" in said

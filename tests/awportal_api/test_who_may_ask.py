@@ -31,7 +31,8 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/recipes", "/recipes/{name}", "/products", "/products/{number}", "/products/{number}/download", "/ingest",
         "/ingest/catalogue", "/ingest/reduced", "/limits", "/limits/learn", "/limits/clear",
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
-        "/runs/{number}/retry", "/runs/{number}/archive", "/runs/{number}/move", "/runs/cancel",
+        "/runs/{number}/retry", "/runs/{number}/archive", "/runs/{number}/move", "/runs/cancel", "/quota",
+        "/quota/{name}",
         "/units/{name}", "/units/{name}/history", "/units/{name}/cancel", "/whoami", "/units",
         "/tokens", "/tokens/{number}", "/code", "/code/{digest}",
     }  # fmt: skip

@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from archive.models import Membership, Profile, Project
+from processing_units.frontend.quotas import set_quota
+from recipes.errors import UsageError
 
 _TYPES = "; ".join(f"{kind.value} {kind.label}" for kind in Profile.UserType)
 
@@ -31,6 +33,8 @@ class Command(BaseCommand):
             action.add_argument("--project-manager", action="store_true", help="with --project: may publish there")
             action.add_argument("--process-manager", choices=["yes", "no"], help="may change units and cancel any run")
             action.add_argument("--administrator", choices=["yes", "no"], help="a process manager, and more")
+            for limit, what in (("queued-jobs", "wait"), ("running-jobs", "run"), ("stored-bytes", "be kept")):
+                action.add_argument(f"--{limit}", help=f"how many may {what} at a time; 0: no limit; default: as set")
         actions.add_parser("list", help="list the users")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -71,6 +75,12 @@ class Command(BaseCommand):
             is_administrator = options["administrator"] == "yes"
             user.is_staff = user.is_superuser = is_administrator
             user.save(update_fields=["is_staff", "is_superuser"])
+        limits = {name: options[name] for name in ("queued_jobs", "running_jobs", "stored_bytes") if options.get(name)}
+        if limits:
+            try:
+                set_quota(user, limits)
+            except UsageError as problem:
+                raise CommandError(f"{problem.message}; {problem.hint}") from None
         if options.get("project"):
             project, _ = Project.objects.get_or_create(name=options["project"])
             Membership.objects.update_or_create(

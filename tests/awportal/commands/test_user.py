@@ -58,3 +58,15 @@ def test_a_name_is_taken_once() -> None:
     run("create", "anna")
     with pytest.raises(CommandError, match="there is a user 'anna' already"):
         run("create", "anna")
+
+
+def test_a_process_manager_and_limits() -> None:
+    run("create", "ben")
+    assert run("set", "ben", "--process-manager", "yes", "--queued-jobs", "50", "--stored-bytes", "2G") == (
+        "ben · type 2 · process manager\n"
+    )
+    user = User.objects.get(username="ben")
+    assert (user.is_staff, user.is_superuser) == (True, False)
+    assert (user.quota.queued_jobs, user.quota.running_jobs, user.quota.stored_bytes) == (50, None, 2 * 10**9)
+    with pytest.raises(CommandError, match="'many' is no number"):
+        run("set", "ben", "--running-jobs", "many")
