@@ -41,6 +41,13 @@ FAST = {"AWPORTAL_LEASE_SECONDS": "2", "AWPORTAL_HEARTBEAT_SECONDS": "0.5", "AWP
 FAST_AND_FORGIVING = {**FAST, "AWPORTAL_GRACE_SECONDS": "3"}
 
 
+@pytest.fixture(autouse=True)
+def two_slots(unit: ProcessingUnit) -> None:
+    """The unit has a number of slots of its own, by which its queue is topped up."""
+    unit.slots = 2
+    unit.save()
+
+
 @contextmanager
 def running(*arguments: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     process = manage(*arguments, **more)

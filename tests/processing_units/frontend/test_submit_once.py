@@ -114,7 +114,8 @@ def test_a_broker_that_hangs_does_not_matter(user: User, context: Context, unit:
 
 @pytest.mark.django_db(transaction=True)
 def test_the_queue_is_topped_up_on_commit(user: User, context: Context, unit: ProcessingUnit, redis: Redis) -> None:
-    ProcessingUnit.objects.update(slots=2)
+    unit.slots = 2
+    unit.save()
     submitted(context, jobs=3)
     assert redis.command("LLEN", "unit.local") == 3
     submitted(context, jobs=9)
