@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-workers docs requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-workers try-lan docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ peers: set-up-development ## compare the recipes with IRAF, ccdproc, SExtractor,
 
 try-workers: set-up-development ## a portal, and workers that come and go while a night is reduced; prints who did what
 	@$(RUN) -m tests.ways.workers
+
+try-lan: set-up-development ## a portal, and hosts by ssh that reduce a night (as root: network namespaces with sshd inside); prints who did what
+	@$(RUN) -m tests.ways.lan
 
 fuzz: set-up-development ## damaged and odd frames through every recipe; FUZZ= says how many
 	@$(RUN) -m tests.fuzz --cases $(or $(FUZZ),10000)

@@ -309,6 +309,7 @@ class BackendReport(Message):
     backend: str = Field(max_length=200, description="host and process")
     kind: str = Field(max_length=20)
     places: list[PlaceReport] = Field(default_factory=list, max_length=10_000)
+    only_asks: bool = Field(default=False, description="it tests and brings nothing up: the report is not kept")
 
 
 class BackendDirections(Message):
@@ -321,6 +322,9 @@ class BackendDirections(Message):
     slots: int = Field(ge=1, description="of the whole unit")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the kind of backend")
     accepting: bool = True
+    reach: list[str] = Field(
+        default_factory=list, description="what nodes must reach beside the frontend, as scheme://host:port"
+    )
     open_jobs: int = Field(default=0, ge=0, description="jobs that run or could run on the unit")
 
 

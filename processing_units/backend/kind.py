@@ -57,6 +57,16 @@ class Standing:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at before any analysis; what is wrong says how to mend it."""
+
+    where: str
+    what: str
+    is_well: bool
+    says: str
+
+
 class Kind(ABC):
     """One way to bring cluster managers up. Handles are plain text (a process, a job number of a queue)."""
 
@@ -64,6 +74,12 @@ class Kind(ABC):
     Settings: ClassVar[type[KindSettings]] = KindSettings
     look_seconds: ClassVar[float] = 0.5
     key_seconds: ClassVar[int] = 3600  # in this time a cluster manager has presented its key, or it is void
+
+    def begin(self, directions: Directions) -> None:  # noqa: B027 - most kinds need nothing
+        """Begin to work for a unit, before anything else is asked."""
+
+    def close(self) -> None:  # noqa: B027 - most kinds hold nothing
+        """Let go of what is held, after all cluster managers have ended."""
 
     @abstractmethod
     def configure(self, settings: Any) -> None:
@@ -95,6 +111,10 @@ class Kind(ABC):
     def standing(self, handles: Iterable[str]) -> Mapping[str, Standing]:
         """Return how the others stand; what a kind does not name is up."""
         return {}
+
+    def test(self, directions: Directions) -> list[Check]:
+        """Look at what cluster managers will need, and start nothing."""
+        return []
 
     @abstractmethod
     def drain(self, handle: str) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from processing_units.backend.catalogue import all_kinds
 from processing_units.backend.frontend_link import FrontendLink
-from processing_units.backend.kind import Directions
+from processing_units.backend.kind import BringUpError, Directions, Kind, SettingsError, settings_of
 from processing_units.backend.supervision import Backend, Fixed
+from processing_units.contract import BackendReport
 
 EXIT_USAGE = 2
+EXIT_TO_MEND = 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
         default=home / "awportal",
         metavar="DIR",
         help="for logs, scratch and the node's cache, and to know its cluster managers again after a restart",
+    )
+    made.add_argument(
+        "--test", action="store_true", help="look at hosts, say what to mend, start nothing; exit code 1 if anything is"
     )
     made.add_argument(
         "--drain-seconds", type=float, default=20.0, metavar="S", help="at the end, time that running jobs have (20)"
@@ -76,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments=tuple(for_worker),
     )
     frontend = FrontendLink(given.url, given.key_file.absolute())
+    if given.test:
+        return test(all_kinds()[given.kind](), frontend, directions)
     fixed = Fixed(given.cluster_managers, given.slots)
     backend = Backend(all_kinds()[given.kind](), frontend, directions, fixed, given.drain_seconds)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,6 +93,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"awbackend: {error}", file=sys.stderr)
         return EXIT_USAGE
     return 0
+
+
+def test(kind: Kind, frontend: FrontendLink, directions: Directions) -> int:
+    """Look at what cluster managers will need; print it; return the exit code."""
+    try:
+        asked = frontend.report(BackendReport(backend="test", kind=kind.name, only_asks=True))
+        kind.begin(directions)
+        kind.configure(settings_of(type(kind), asked.settings))
+        kind.wanted(asked)
+    except (BringUpError, SettingsError) as error:
+        print(f"awbackend: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    checks = kind.test(directions)
+    for check in checks:
+        print(f"{check.where:20} {'well' if check.is_well else 'MEND':5} {check.what:8} {check.says}")
+    if not checks:
+        print(f"cluster managers of kind {kind.name} need nothing that could be looked at beforehand")
+    return 0 if all(check.is_well for check in checks) else EXIT_TO_MEND
 
 
 if __name__ == "__main__":

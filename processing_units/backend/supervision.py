@@ -115,6 +115,7 @@ class Backend:
                 time.sleep(self._kind.look_seconds)
             self._take_down()
             self._report()
+            self._kind.close()
 
     # ----------------------------------------------------------------------------------------- what the frontend wants
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -12,9 +15,10 @@ from processing_units.frontend.models import BackendState, Job, ProcessingUnit
 def report(unit: ProcessingUnit, message: BackendReport) -> BackendDirections:
     """Keep a backend's report; return its directions, which hold from now on."""
     places = [place.model_dump(mode="json") for place in message.places]
-    BackendState.objects.update_or_create(
-        unit=unit, defaults={"backend": message.backend, "kind": message.kind, "places": places, "seen_at": Now()}
-    )
+    if not message.only_asks:
+        BackendState.objects.update_or_create(
+            unit=unit, defaults={"backend": message.backend, "kind": message.kind, "places": places, "seen_at": Now()}
+        )
     return BackendDirections(
         unit=unit.name,
         kind=unit.kind,
@@ -22,6 +26,7 @@ def report(unit: ProcessingUnit, message: BackendReport) -> BackendDirections:
         slots=unit.slots or max(1, unit.cluster_managers_wanted),  # no number of its own: one each
         settings=unit.kind_settings,
         accepting=unit.accepting,
+        reach=_to_be_reached(unit),
         open_jobs=_open_jobs(unit),
     )
 
@@ -31,3 +36,14 @@ def _open_jobs(unit: ProcessingUnit) -> int:
     ready = Q(state=JobState.QUEUED) & (Q(not_before__isnull=True) | Q(not_before__lte=Now()))
     running = Q(state=JobState.RUNNING)
     return Job.objects.filter(running | ready if unit.accepting else running, unit=unit).count()
+
+
+def _to_be_reached(unit: ProcessingUnit) -> list[str]:
+    """Return the addresses of broker and data servers, without the broker's password."""
+    found = []
+    for url in (settings.BROKER_URL, settings.DATA_URL, unit.data_server_url):
+        parts = urlsplit(url)
+        if parts.hostname:
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            found.append(f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else ""))
+    return list(dict.fromkeys(found))

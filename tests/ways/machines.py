@@ -32,6 +32,15 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 120.0)
         time.sleep(0.1)
 
 
+def lend_kernels(software: Path) -> None:
+    """Let a machine have run an older version of the code with the same kernels: to compile them takes minutes."""
+    older = software / "code-older"
+    for name in (KERNELS, *KERNEL_TABLES):
+        (older / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (TREE / name).is_dir() else shutil.copy2
+        copy(TREE / name, older / name)
+
+
 @dataclass
 class Worker:
     """An ``awworker`` on a machine, from its start to its end."""
@@ -102,14 +111,6 @@ class Machine:
         """Get the one file from the unit's frontend."""
         with urllib.request.urlopen(f"{self._unit_url}/awworker", timeout=30) as answer:  # noqa: S310 - http, of this machine
             self.program.write_bytes(answer.read())
-
-    def lend_kernels(self) -> None:
-        """Let it have run an older version of the code with the same kernels: to compile them takes minutes."""
-        older = self.folder / "cache" / "awportal" / "software" / "code-older"
-        for name in (KERNELS, *KERNEL_TABLES):
-            (older / name).parent.mkdir(parents=True, exist_ok=True)
-            copy = shutil.copytree if (TREE / name).is_dir() else shutil.copy2
-            copy(TREE / name, older / name)
 
     @property
     def scratch(self) -> Path:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.night.installation import TREE, Installation, observe
-from tests.ways.machines import Machine, Worker, wait_for
+from tests.ways.machines import Machine, Worker, lend_kernels, wait_for
 
 UNIT = "workers"
 SMALL = ("--chips", "1", "--size", "256x256", "--filters", "r", "--science", "2", "--standards", "0")
@@ -81,7 +81,7 @@ def _reduce(
 ) -> None:
     dome, barn = machines
     wait_for(lambda: _downloaded(dome), "the frontend")
-    dome.lend_kernels()
+    lend_kernels(dome.folder / "cache" / "awportal" / "software")
     client = installation.begin("night", str(night), "--unit", UNIT)
     try:
         # The barn has this checkout, the dome nothing: its Python, and what pip brings.

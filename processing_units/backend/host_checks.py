@@ -1,0 +1,81 @@
+"""What ``awbackend UNIT --test`` says of a host that is reached by ssh: what is well, and how to mend what is not."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from importlib.resources import files
+from typing import Any
+
+from processing_units.backend.kind import Check
+from processing_units.backend.ssh_connection import SshConnection, SshError
+from processing_units.joining.installing import ROOM_NEEDED_MIB
+from processing_units.joining.standard_code import PYTHON
+
+LARGEST_CLOCK_ERROR = 60.0  # signed addresses hold for at least this much longer than a job may run
+
+
+def check_host(connection: SshConnection, python: str, folder: str, addresses: list[str]) -> list[Check]:
+    """Look at a host; the first thing that is in the way of the others ends it."""
+    name = connection.target.host
+    try:
+        connection.open()
+    except SshError as error:
+        return [Check(name, "key", False, str(error))]
+    checks = [Check(name, "key", True, "we get in")]
+    try:
+        reached = [connection.reach(address) for address in addresses]
+    except SshError as error:
+        return [*checks, Check(name, "tunnels", False, str(error))]
+    script = files("processing_units.backend").joinpath("host_look.py").read_bytes()
+    words = " ".join(map(shlex.quote, [python, "-", folder, *reached]))
+    began = time.time()
+    try:
+        seen: dict[str, Any] = json.loads(connection.run(words, script, 60.0))
+    except SshError as error:
+        mend = "install one there, or set its path in the unit's settings (python)"
+        return [*checks, Check(name, "Python", False, f"{python} does not run: {error}; {mend}")]
+    except ValueError:
+        return [*checks, Check(name, "Python", False, f"{python} is no Python: it answers something else")]
+    names = dict(zip(reached, addresses, strict=True))
+    return [*checks, _python(name, python, seen), _disk(name, folder, seen), _clock(name, seen, began, time.time()),
+            *(_reach(name, names[address], address in seen["away"]) for address in reached)]  # fmt: skip
+
+
+def _python(name: str, python: str, seen: dict[str, Any]) -> Check:
+    numbers = tuple(int(word) for word in seen["python"].split(".")[:2])
+    needed = ".".join(map(str, PYTHON))
+    if numbers < PYTHON:
+        return Check(name, "Python", False, f"{python} is {seen['python']}, {needed} or newer is needed: set python")
+    if seen["system"] != "Linux":
+        return Check(name, "Python", False, f"the host runs {seen['system']}; this kind needs Linux")
+    if not seen["can_install"]:
+        return Check(name, "Python", False, f"{python} can make no virtual environment: apt-get install python3-venv, "
+                     "or set system_python where it has the requirements")  # fmt: skip
+    return Check(name, "Python", True, seen["python"])
+
+
+def _disk(name: str, folder: str, seen: dict[str, Any]) -> Check:
+    if not seen["writable"]:
+        return Check(name, "disk", False, f"{folder} cannot be written: set remote_path to a folder of this user's")
+    if seen["free_mib"] < 2 * ROOM_NEEDED_MIB:
+        return Check(name, "disk", False, f"only {seen['free_mib']} MiB free in {folder}, {2 * ROOM_NEEDED_MIB} are "
+                     "needed: make room, or set remote_path")  # fmt: skip
+    return Check(name, "disk", True, f"{seen['free_mib'] / 1024:.0f} GiB free")
+
+
+def _clock(name: str, seen: dict[str, Any], began: float, ended: float) -> Check:
+    wrong = max(began - seen["time"], seen["time"] - ended, 0.0)
+    if wrong > LARGEST_CLOCK_ERROR:
+        return Check(
+            name, "clock", False, f"is {wrong:.0f} s off ours: run an NTP client there (timedatectl set-ntp 1)"
+        )
+    return Check(name, "clock", True, f"within {max(wrong, ended - began):.1f} s of ours")
+
+
+def _reach(name: str, address: str, is_away: bool) -> Check:
+    if is_away:
+        return Check(name, "reach", False, f"{address} does not answer through the tunnel: is it up, and does this "
+                     "backend's own machine reach it?")  # fmt: skip
+    return Check(name, "reach", True, f"{address} through the tunnel")

@@ -1,0 +1,228 @@
+"""One connection to a host through the OpenSSH client, shared by all that is done there, with the tunnels in it.
+
+The client's own master process keeps the connection (ControlMaster), so it outlives a backend that is started anew, and
+keys, known hosts and jump hosts are those of the user's ``~/.ssh/config``. Nothing is ever asked for: a host that needs
+a password is refused with the commands that set a key up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+CONNECT_SECONDS = 5
+COMMAND_SECONDS = 20.0
+SSH_CONFIG = "AWBACKEND_SSH_CONFIG"
+_CONNECTION_FAILED = 255
+_USUAL_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
+# A host that vanished is noticed after 15 s.
+_OPTIONS = (
+    "BatchMode=yes",
+    f"ConnectTimeout={CONNECT_SECONDS}",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "PermitLocalCommand=no",
+    "ExitOnForwardFailure=yes",
+    "LogLevel=ERROR",
+)
+
+
+class SshError(Exception):
+    """What is in the way between us and a host, and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to: ``user@host:port``; an empty user and port 0 leave it to the user's ssh configuration."""
+
+    host: str
+    user: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}"
+
+    @classmethod
+    def read(cls, text: str) -> Target:
+        """Read what ``str`` wrote; raises `ValueError`."""
+        user, _, place = text.partition("@")
+        host, _, port = place.rpartition(":")
+        return cls(host, user, int(port))
+
+    @property
+    def words(self) -> list[str]:
+        """Arguments for the ssh client."""
+        port = ["-p", str(self.port)] if self.port else []
+        return [*port, "--", f"{self.user}@{self.host}" if self.user else self.host]
+
+    @property
+    def for_people(self) -> str:
+        """As one would type it behind ``ssh``."""
+        port = f"-p {self.port} " if self.port else ""
+        return port + (f"{self.user}@{self.host}" if self.user else self.host)
+
+
+class SshConnection:
+    """The connection to one host; ``folder`` holds its control socket and what it forwards."""
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        self.target = target
+        name = hashlib.sha256(str(target).encode()).hexdigest()[:12]
+        self._control = folder / name
+        self._noted = folder / f"{name}.json"
+
+    def open(self) -> None:
+        """Connect, unless the connection stands; bring back the tunnels that it had. Raises `SshError`."""
+        if self._control_command("check").returncode == 0:
+            return
+        self._control.unlink(missing_ok=True)
+        with tempfile.TemporaryFile() as said:
+            try:
+                code = subprocess.run(
+                    [*self._client(), "-M", "-N", "-f", *self.target.words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,  # no pipe: what goes to the background might keep it open
+                    start_new_session=True,
+                    check=False,
+                    timeout=COMMAND_SECONDS,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                raise SshError(f"{self.target.host} does not answer") from None
+            except OSError as error:
+                raise SshError(f"there is no ssh client ({error}): apt-get install openssh-client") from error
+            said.seek(0)
+            if code:
+                raise SshError(explain(said.read().decode(errors="replace"), self.target))
+        ports, before = {}, self._ports()
+        for address, port in before.items():
+            with contextlib.suppress(SshError):  # the port is still held: cluster managers behind it are lost
+                ports[address] = self._forward(address, port)
+        self._note(ports)
+
+    def reach(self, address: str) -> str:
+        """Return where the host reaches what we reach at ``scheme://host:port``."""
+        ports = self._ports()
+        if address not in ports:
+            ports[address] = self._forward(address, 0)
+            self._note(ports)
+        return f"{urlsplit(address).scheme}://127.0.0.1:{ports[address]}"
+
+    def run(self, command: str, given: bytes = b"", seconds: float = COMMAND_SECONDS) -> str:
+        """Run a shell's command line on the host; ``given`` is its standard input.
+
+        Raises
+        ------
+        SshError
+            The host is away, or the command failed there; says what it said.
+        """
+        try:
+            result = subprocess.run(
+                [*self._client(), *self.target.words, command],
+                input=given,
+                capture_output=True,
+                check=False,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise SshError(f"{self.target.host} did not answer within {seconds:.0f} s") from None
+        said = result.stderr.decode(errors="replace")
+        if result.returncode == _CONNECTION_FAILED:
+            raise SshError(explain(said, self.target))
+        if result.returncode:
+            last = said.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
+            raise SshError(f"on {self.target.host}: {last[0][:300]}")
+        return result.stdout.decode(errors="replace")
+
+    def hang_up(self) -> None:
+        """End the connection; its tunnels come back with the next one."""
+        self._control_command("exit")
+
+    def close(self) -> None:
+        """End the connection and its tunnels for good."""
+        self.hang_up()
+        self._noted.unlink(missing_ok=True)
+
+    def _forward(self, address: str, port: int) -> int:
+        parts = urlsplit(address)
+        goal = f"{parts.hostname}:{parts.port or _USUAL_PORTS[parts.scheme]}"
+        result = self._control_command("forward", "-R", f"127.0.0.1:{port}:{goal}")
+        found = re.search(r"\d+", result.stdout)
+        if result.returncode or (not port and not found):
+            raise SshError(
+                f"{self.target.host} allows no tunnel back to {goal}; let its sshd_config say "
+                f"`AllowTcpForwarding yes` for this user ({result.stderr.strip()[:200]})"
+            )
+        return port or int(found[0]) if found else port
+
+    def _control_command(self, command: str, *more: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                [*self._client(), "-O", command, *more, *self.target.words],
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                timeout=COMMAND_SECONDS,
+            )
+        except (subprocess.TimeoutExpired, OSError) as error:
+            return subprocess.CompletedProcess([], 1, "", str(error))
+
+    def _client(self) -> list[str]:
+        configuration = os.environ.get(SSH_CONFIG)
+        options = [word for option in _OPTIONS for word in ("-o", option)]
+        return ["ssh", *(["-F", configuration] if configuration else []), *options, "-S", str(self._control)]
+
+    def _ports(self) -> dict[str, int]:
+        try:
+            return {str(address): int(port) for address, port in json.loads(self._noted.read_text()).items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def _note(self, ports: dict[str, int]) -> None:
+        partial = self._noted.with_suffix(".part")
+        partial.write_text(json.dumps(ports))
+        partial.replace(self._noted)
+
+
+def control_folder(state: Path, unit: str) -> Path:
+    """Return the folder of the control sockets of a unit: the same each time, ours alone, and its path short enough."""
+    folder = state / "ssh" / unit
+    if len(str(folder)) > 60:  # a socket's path may have 107 bytes, of which the client takes some
+        name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        folder = Path(tempfile.gettempdir()) / f"awportal-{os.getuid()}-{name}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seen = folder.lstat()
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+        raise SshError(f"{folder} is not ours alone; remove it")
+    return folder
+
+
+def explain(said: str, target: Target) -> str:
+    """Say in words what the ssh client could not do, and the commands that mend it."""
+    host, typed = target.host, target.for_people
+    if "IDENTIFICATION HAS CHANGED" in said:
+        return (
+            f"{host} shows another host key than the known one: ask who runs it; if it was installed anew, "
+            f"`ssh-keygen -R {host}` and then `ssh {typed}` once"
+        )
+    if "Host key verification failed" in said or "key is known for" in said:
+        return f"the host key of {host} is not known yet: `ssh {typed}` once, compare the fingerprint, and say yes"
+    if "Permission denied" in said or "Too many authentication failures" in said:
+        return (
+            f"{host} lets us in with no key: make one with `ssh-keygen -t ed25519` unless you have one, bring it there "
+            f"with `ssh-copy-id {typed}`, and see that `ssh -o BatchMode=yes {typed} true` says nothing"
+        )
+    last = said.strip().splitlines()[-1:] or ["the connection broke"]
+    return f"{host} is not reached: {last[0][:300]}"

@@ -1,0 +1,184 @@
+"""Hosts of a LAN on this machine: network namespaces with an address of their own, where nothing but sshd is reached.
+
+They share the file system, so each has its folder; needs root, ``ip`` and sshd.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.programs import IN_CI
+
+PORT = 2222
+_numbers = itertools.count()
+
+
+def needs_hosts() -> None:
+    """Skip with the reason where hosts cannot be made; fail in CI."""
+    reason = ""
+    if os.geteuid():
+        reason = "network namespaces need root"
+    for program, package in ("ip", "iproute2"), ("sshd", "openssh-server"), ("ssh", "openssh-client"):
+        if shutil.which(program) is None:
+            reason = f"there is no {program}: apt-get install {package}"
+    if reason and IN_CI:
+        pytest.fail(f"in CI nothing may be missing, but {reason}", pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+class Lan:
+    """The hosts, and the ssh configuration by which we reach them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self.configuration = folder / "ssh_config"
+        self.known_hosts = folder / "known_hosts"
+        self.user_key = folder / "user_key"
+        self.hosts: list[Host] = []
+        _make_key(self.user_key)
+        self.configuration.write_text(
+            f"Host *\n  IdentityFile {self.user_key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {self.known_hosts}\n"
+            "  GlobalKnownHostsFile /dev/null\n  IdentityAgent none\n"
+        )
+
+    def add(self, name: str) -> Host:
+        """Make a host and bring it up; we know its key, and it ours."""
+        host = Host(self, name)
+        self.hosts.append(host)
+        host.start()
+        key = (host.folder / "host_key.pub").read_text().rsplit(" ", 1)[0]
+        with self.known_hosts.open("a") as known:
+            known.write(f"[{host.address}]:{PORT} {key}\n")
+        return host
+
+    def close(self) -> None:
+        """Take all of it down."""
+        for host in self.hosts:
+            host.close()
+
+
+class Host:
+    """A network namespace with an sshd inside."""
+
+    def __init__(self, lan: Lan, name: str) -> None:
+        number = next(_numbers)
+        self.name = name
+        self.folder = lan.folder / name
+        self.home = self.folder / "home"
+        self.home.mkdir(parents=True)
+        self.namespace = f"aw{os.getpid()}-{number}"
+        self._link = f"aw{os.getpid() % 1000000}{number}"
+        net = f"10.{100 + os.getpid() // 256 % 100}.{os.getpid() % 256}"
+        self.ours, self.address = f"{net}.{4 * number + 1}", f"{net}.{4 * number + 2}"
+        self._sshd: subprocess.Popen[bytes] | None = None
+        _make_key(self.folder / "host_key")
+        self.authorized_keys = self.folder / "authorized_keys"
+        shutil.copy(lan.user_key.with_suffix(".pub"), self.authorized_keys)
+        (self.folder / "sshd_config").write_text(
+            f"Port {PORT}\nListenAddress {self.address}\nHostKey {self.folder / 'host_key'}\n"
+            f"AuthorizedKeysFile {self.authorized_keys}\nPidFile none\nPasswordAuthentication no\n"
+            "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nStrictModes no\nUsePAM no\n"
+            "ClientAliveInterval 5\nClientAliveCountMax 2\n"
+        )
+        _ip("netns", "add", self.namespace)
+        _ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
+        _ip("addr", "add", f"{self.ours}/30", "dev", self._link)
+        _ip("link", "set", self._link, "up")
+        _ip("-n", self.namespace, "addr", "add", f"{self.address}/30", "dev", "eth0")
+        _ip("-n", self.namespace, "link", "set", "eth0", "up")
+        _ip("-n", self.namespace, "link", "set", "lo", "up")
+
+    def start(self) -> None:
+        """Start sshd."""
+        Path("/run/sshd").mkdir(exist_ok=True)
+        sshd = shutil.which("sshd") or "/usr/sbin/sshd"
+        with (self.folder / "sshd.log").open("ab") as log:
+            self._sshd = subprocess.Popen(
+                ["ip", "netns", "exec", self.namespace, sshd, "-D", "-e", "-f", str(self.folder / "sshd_config")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + 20
+        while not self.answers():
+            assert time.monotonic() < until, (self.folder / "sshd.log").read_text()
+            time.sleep(0.05)
+
+    def stop_sshd(self) -> None:
+        """Stop sshd with all its connections; what was started through it goes on."""
+        for number in self.processes():
+            try:
+                if Path(f"/proc/{number}/comm").read_text().startswith("sshd"):
+                    os.kill(number, signal.SIGKILL)
+            except (OSError, ProcessLookupError):
+                continue
+        if self._sshd is not None:
+            self._sshd.wait()
+
+    def restart_sshd(self) -> None:
+        """Have sshd read its configuration."""
+        self.stop_sshd()
+        self.start()
+
+    def answers(self) -> bool:
+        """Whether sshd is there."""
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((self.address, PORT)) == 0
+
+    def plug(self, *, into_the_net: bool) -> None:
+        """Pull the cable, or plug it in again."""
+        _ip("link", "set", self._link, "up" if into_the_net else "down")
+
+    def processes(self) -> list[int]:
+        """Numbers of all processes on this host."""
+        listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True)
+        return [int(word) for word in listed.stdout.split()]
+
+    def command_lines(self) -> list[str]:
+        """What any user of the host sees of its processes."""
+        found = []
+        for number in self.processes():
+            try:
+                found.append(Path(f"/proc/{number}/cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return found
+
+    def close(self) -> None:
+        """Switch it off."""
+        for number in self.processes():
+            try:
+                os.kill(number, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if self._sshd is not None:
+            self._sshd.wait()
+        _ip("netns", "del", self.namespace)
+
+
+def quoted(text: str) -> str:
+    """Quote a word for a host's shell."""
+    return shlex.quote(text)
+
+
+def _make_key(path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True, capture_output=True)
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
