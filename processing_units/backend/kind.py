@@ -75,9 +75,6 @@ class Kind(ABC):
     look_seconds: ClassVar[float] = 0.5
     key_seconds: ClassVar[int] = 3600  # in this time a cluster manager has presented its key, or it is void
 
-    def begin(self, directions: Directions) -> None:  # noqa: B027 - most kinds need nothing
-        """Begin to work for a unit, before anything else is asked."""
-
     def close(self) -> None:  # noqa: B027 - most kinds hold nothing
         """Let go of what is held, after all cluster managers have ended."""
 

@@ -17,7 +17,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints
 
 from processing_units.backend.host_checks import check_host
-from processing_units.backend.kind import BringUpError, Check, Directions, Kind, KindSettings, Standing
+from processing_units.backend.kind import DRAINED, BringUpError, Check, Directions, Kind, KindSettings, Standing
 from processing_units.backend.ssh_connection import SshConnection, SshError, Target, control_folder
 from processing_units.contract import BackendDirections
 from processing_units.joining.single_file import single_file
@@ -87,6 +87,10 @@ class Lan(Kind):
         """Return one for each time that a host is named, unless none is wanted at all."""
         self._reach = list(directions.reach)
         return len(self._settings.hosts) if directions.cluster_managers else 0
+
+    def slots(self, share: int) -> int:
+        """Return one, whatever the share: each host has a number of its own in the settings."""
+        return 1
 
     # -------------------------------------------------------------------------------------------------------- up
 
@@ -197,11 +201,7 @@ class Lan(Kind):
             return dict.fromkeys(handles, f"was lost with its host: {error}")
         if self._away.pop(target, None):
             log.info("%s is reached again", target.host)
-        return {
-            handle: f"ended; its log ends: {said[pid].strip()[:300]}"
-            for handle in handles
-            if (pid := _process_of(handle)[0]) in said
-        }
+        return {handle: _how(said[pid].strip()) for handle in handles if (pid := _process_of(handle)[0]) in said}
 
     def standing(self, handles: Iterable[str]) -> Mapping[str, Standing]:
         """Name the hosts, and say which are away."""
@@ -258,6 +258,10 @@ def _process_of(handle: str) -> tuple[str, str, str]:
 def _lives(pid: str, start: str) -> str:
     """Return the shell's words for: it runs, and is not a later process of its number, nor one that nobody buried."""
     return f'case "$(cut -d" " -f3,22 /proc/{pid}/stat 2>/dev/null)" in Z*) false;; *" {start}") ;; *) false;; esac'
+
+
+def _how(last_line: str) -> str:
+    return DRAINED if last_line.endswith("leaving: drained") else f"ended; its log ends: {last_line[:300]}"
 
 
 KIND = Lan
