@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from processing_units.contract import JobState
+from processing_units.frontend.expected import Queue, told
 from processing_units.frontend.models import Job, ProcessingUnit, Run
 from processing_units.frontend.permissions import type_of, why_not_allowed
 from processing_units.frontend.quotas import why_none_begins
@@ -26,11 +27,22 @@ class Line:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._units: dict[int, _OnUnit] = {}
+        self._queues: dict[int, Queue] = {}
 
     def why_it_waits(self, job: Job) -> str:
         """Return why a queued job of the run has not started."""
         here = self._on_unit(job.unit_id)
-        return why_it_waits(here.load, job, self._run.user_id, here.own_before.get(job.pk, 0), here.why_not)
+        load, own_before = here.load, here.own_before.get(job.pk, 0)
+        when = ""
+        if not here.why_not and not load.free_slots:
+            seconds = self._queue(load).seconds_to_start(load.place_in_line(self._run.user_id, own_before))
+            when = told(seconds) if seconds is not None else ""
+        return why_it_waits(load, job, self._run.user_id, own_before, here.why_not, when)
+
+    def _queue(self, load: UnitLoad) -> Queue:
+        if load.unit.pk not in self._queues:
+            self._queues[load.unit.pk] = Queue(load)
+        return self._queues[load.unit.pk]
 
     def why_slow(self, job: Job) -> str:
         """Return what keeps the job's unit from beginning jobs, or "" where it has a free slot."""

@@ -245,6 +245,7 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["unit", "state", "run"], name="job_waiting"),
             models.Index(fields=["state", "lease_until"], name="job_lease"),
+            models.Index(fields=["unit", "ended"], name="job_ended"),
         ]
 
     def __str__(self) -> str:

@@ -103,14 +103,18 @@ def live_cluster_managers(unit: ProcessingUnit) -> QuerySet[ClusterManagerRecord
     )
 
 
-def why_it_waits(load: UnitLoad, job: Job, user_id: int, own_before: int, why_not: str = "") -> str:
-    """Return the reason why a queued job has not started; `why_not` is the rule or limit that is against it."""
+def why_it_waits(load: UnitLoad, job: Job, user_id: int, own_before: int, why_not: str = "", when: str = "") -> str:
+    """Return the reason why a queued job has not started.
+
+    `why_not` is the rule or limit that is against it, `when` says when it is likely to begin.
+    """
     if why_not:
         return _shortened(f"waiting: {why_not}")
     if job.not_before is not None and job.not_before > load.now:
         seconds = (job.not_before - load.now).total_seconds()
         return _shortened(f"waiting: tried again in {seconds:.0f} s, after {job.reason or 'a fault of the machine'}")
     place = f"{ordinal(load.place_in_line(user_id, own_before))} in line"
+    place = f"{place}, {when}" if when else place
     again = f" (tried again after: {job.reason})" if job.reason and job.attempt else ""
     return _shortened(f"waiting: {why_unit_is_slow(load)}, {place}{again}")
 

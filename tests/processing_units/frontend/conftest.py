@@ -22,6 +22,7 @@ from urllib.parse import quote
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import connection, connections
 from django.test import Client
 from django.utils import timezone
@@ -91,7 +92,8 @@ def store(settings: Any, tmp_path: Path) -> Store:
 
 @pytest.fixture(autouse=True)
 def no_broker(settings: Any) -> None:
-    """Nobody listens at the broker's address, unless a test brings one."""
+    """Nobody listens at the broker's address, unless a test brings one; nothing is kept of the test before."""
+    cache.clear()
     settings.BROKER_URL = "redis://127.0.0.1:1/0"
 
 

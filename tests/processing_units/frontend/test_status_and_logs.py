@@ -119,7 +119,7 @@ def test_long_runs_are_listed_in_pieces_with_few_queries(
 ) -> None:
     run = submitted(context, jobs=60)
     claimed(unit)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(16):
         status = run_status(run, offset=10, limit=20)
     assert [job.number for job in status.jobs] == list(range(11, 31))
     assert sum(status.counts.values()) == 60
