@@ -266,12 +266,10 @@ class BatchQueue(Kind):
             how = DRAINED if code == 0 else _of_exit_code(code)
         if code and how.startswith("failed") and said:
             how = f"{how}: {said}"
-        with (
-            contextlib.suppress(OSError),
-            job.log_file.open("ab") as all_logs,
-            (job.directory / "log").open("rb") as own,
-        ):
-            shutil.copyfileobj(own, all_logs)
+        with contextlib.suppress(OSError), job.log_file.open("ab") as all_logs:
+            all_logs.write(f"---- queue job {handle} {how[:LONGEST_WORD]}; its log:\n".encode())
+            with (job.directory / "log").open("rb") as own:
+                shutil.copyfileobj(own, all_logs)
         self._queue(job.directory.parent).forget(handle)
         shutil.rmtree(job.directory, ignore_errors=True)
         self._note_of(handle).unlink(missing_ok=True)
