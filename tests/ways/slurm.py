@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,20 +63,29 @@ def main() -> int:
 def try_slurm(folder: Path, night: Path) -> str:
     """Reduce a night through Slurm; return the table."""
     began = time.monotonic()
-    with running_slurm() as slurm:
-        installation = Installation(folder / "portal")
-        try:
-            installation.start()
-            options = ("--kind", "slurm", "--slots", "4")
-            with serving(installation, UNIT, installation.port + 3, *options) as (url, key_file):
-                kind_settings = json.dumps({**SETTINGS, "node_directory": str(folder / "nodes")})
-                installation.awrecipe(
-                    "units", "set", UNIT, "cluster_managers=2", f"kind_settings={kind_settings}"
-                )  # fmt: skip
-                with backend(slurm, folder, url, key_file):
-                    _reduce(installation, night, slurm)
-            return _table(installation, _queue_jobs(slurm, folder / "backend" / "logs"), time.monotonic() - began)
-        finally:
+    installation = Installation(folder / "portal")
+    with running_slurm() as slurm, running(installation):
+        options = ("--kind", "slurm", "--slots", "4")
+        with serving(installation, UNIT, installation.port + 3, *options) as (url, key_file):
+            kind_settings = json.dumps({**SETTINGS, "node_directory": str(folder / "nodes")})
+            installation.awrecipe("units", "set", UNIT, "cluster_managers=2", f"kind_settings={kind_settings}")
+            with backend(slurm, folder, url, key_file):
+                _reduce(installation, night, slurm)
+        return _table(installation, _queue_jobs(slurm, folder / "backend" / "logs"), time.monotonic() - began)
+
+
+@contextmanager
+def running(installation: Installation) -> Iterator[None]:
+    """Run a portal."""
+    how_it_may_end: AbstractContextManager[None] = nullcontext()
+    try:
+        installation.start()
+        yield
+    except KeyboardInterrupt:
+        how_it_may_end = suppress(AssertionError)  # it heard the Ctrl-C too, perhaps in its start
+        raise
+    finally:
+        with how_it_may_end:
             installation.stop()
 
 
