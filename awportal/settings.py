@@ -95,11 +95,13 @@ MAX_UPLOAD_BYTES = _whole_number("MAX_UPLOAD_MIB", 2048) * 1024 * 1024
 LEASE_SECONDS = _seconds("LEASE_SECONDS", 20.0)
 HEARTBEAT_SECONDS = _seconds("HEARTBEAT_SECONDS", 5.0)
 SWEEP_SECONDS = _seconds("SWEEP_SECONDS", 5.0)
-# After a gap of its own longer than a lease a frontend reaps nothing for this long: nodes which waited keep their work.
 # What one user may have at a time (0: no limit); `manage.py user set` overrules them for one user.
 QUOTA_QUEUED_JOBS = _whole_number("QUOTA_QUEUED_JOBS", 20_000)
 QUOTA_RUNNING_JOBS = _whole_number("QUOTA_RUNNING_JOBS", 0)
 QUOTA_STORED_BYTES = _whole_number("QUOTA_STORED_BYTES", 0)
+# A canary job goes to each unit with a free slot so often; 0: none are sent.
+CANARY_SECONDS = _seconds("CANARY_SECONDS", 60.0)
+# After a gap of its own longer than a lease a frontend reaps nothing for this long: nodes which waited keep their work.
 GRACE_SECONDS = _seconds("GRACE_SECONDS", 30.0)
 
 _secure = BASE_URL.startswith("https://")

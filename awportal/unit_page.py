@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from archive.context import Context
 from processing_units.contract import JobState
+from processing_units.frontend.canary import CanaryLook
+from processing_units.frontend.health import health_of
 from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit, UnitChange
 from processing_units.frontend.permissions import may_manage_unit, visible_runs
 from processing_units.frontend.unit_settings import shown
-from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load, why_unit_is_slow
+from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load
 
 _COMMITS_SHOWN = 15
 _GONE_SHOWN = 5
@@ -32,6 +34,7 @@ class UnitLook:
     changes: list[UnitChange] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     may_manage: bool = False
+    canary: CanaryLook | None = None
 
     @property
     def busy_share(self) -> int:
@@ -42,7 +45,8 @@ class UnitLook:
 def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = False) -> UnitLook:
     """Return how a unit stands; `in_full` with its cluster managers and those of its jobs that this user may see."""
     load = unit_load(unit)
-    look = UnitLook(unit, load, *_judged(unit, load))
+    health = health_of(unit, load)
+    look = UnitLook(unit, load, health.state, health.sentence, canary=health.canary)
     if not in_full:
         return look
     look.may_manage = may_manage_unit(unit, context)
@@ -56,15 +60,3 @@ def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = Fals
     look.running = list(jobs.filter(state=JobState.RUNNING).select_related("cluster_manager").order_by("started")[:50])
     look.waiting = list(jobs.filter(state=JobState.QUEUED).order_by("run", "ordinal")[:_COMMITS_SHOWN])
     return look
-
-
-def _judged(unit: ProcessingUnit, load: UnitLoad) -> tuple[str, str]:
-    if not load.frontend_is_alive:
-        return "down", f"{why_unit_is_slow(load)}: jobs wait until it is started (manage.py frontend {unit.name})"
-    if not unit.accepting:
-        return "draining", "it takes no new jobs at the moment; those it has go on"
-    if not load.nodes:
-        return "warning", f"no cluster manager is up: jobs wait until its backend brings one up (awbackend {unit.name})"
-    if not load.free_slots:
-        return "running", f"all {load.slots} slots are busy, {load.queued} jobs wait"
-    return "up", f"{load.free_slots} of {load.slots} slots are free"

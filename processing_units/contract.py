@@ -19,6 +19,8 @@ SWEEP_SECONDS = 5.0
 MAXIMUM_FAILURES = 3
 MAXIMUM_LOST_NODES = 10
 STAGING_KEPT_SECONDS = 24 * 3600.0
+# What stands for a recipe in a job that only shows that its unit works.
+CANARY = "canary"
 
 
 class JobState(StrEnum):

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# In the place of a recipe: a job without inputs or products, which shows that a machine runs jobs.
+CANARY = "canary"
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")

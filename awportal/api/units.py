@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from awportal.api.authentication import context_of_request, user_of
 from awportal.api.runs import CancelledRuns
 from processing_units.frontend.cancel import cancel_on_unit
+from processing_units.frontend.health import DOWN, DRAINING, RUNNING, UP, WARNING, health_of
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.permissions import (
     find_unit,
@@ -22,11 +23,13 @@ from processing_units.frontend.permissions import (
 )
 from processing_units.frontend.unit_changes import change_unit
 from processing_units.frontend.unit_settings import shown
-from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load, why_unit_is_slow
+from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load
 
 router = Router(tags=["units"])
 
 _LONGEST_HISTORY = 1000
+# How a script tells them: ``down`` is what the portal shows in red, ``idle`` what no cluster manager is up for yet.
+_STATES = {DOWN: "down", WARNING: "idle", DRAINING: "closed", RUNNING: "full", UP: "ready"}
 
 
 class UnitInformation(BaseModel):
@@ -160,18 +163,14 @@ def cancel_unit(request: HttpRequest, name: str) -> CancelledRuns:
 
 
 def _described(unit: ProcessingUnit, load: UnitLoad) -> UnitInformation:
-    if not unit.accepting:
-        state, reason = "closed", "it accepts no jobs at the moment; what runs goes on"
-    elif not load.frontend_is_alive or not load.nodes:
-        state, reason = "down", why_unit_is_slow(load)
-    else:
-        state, reason = ("ready" if load.free_slots else "full"), why_unit_is_slow(load)
+    health = health_of(unit, load)
+    state = _STATES[health.state] if unit.accepting else "closed"
     return UnitInformation(
         name=unit.name,
         alias=unit.alias or "",
         kind=unit.kind,
         state=state,
-        reason=reason,
+        reason=health.sentence,
         nodes=load.nodes,
         slots=load.slots,
         busy=load.running,

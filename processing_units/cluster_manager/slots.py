@@ -11,7 +11,7 @@ from processing_units.cluster_manager.backoff import Backoff, jittered
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
 from processing_units.cluster_manager.heartbeat import Identity
 from processing_units.cluster_manager.walltime import Walltime
-from processing_units.contract import Claim, JobSpec
+from processing_units.contract import CANARY, Claim, JobSpec
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,8 @@ class Slots:
     def _work(self, slot: int, spec: JobSpec | None) -> None:
         while spec is not None:
             self._run(spec)
-            self.last_busy = time.monotonic()
+            if spec.recipe != CANARY:  # it shall not keep an idle node from leaving
+                self.last_busy = time.monotonic()
             if self._draining:
                 return
             spec, _ = self._claim(slot)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from processing_units.contract import BackendDirections, BackendReport, JobState
+from processing_units.contract import CANARY, BackendDirections, BackendReport, JobState
 from processing_units.frontend.models import BackendState, Job, ProcessingUnit
 
 
@@ -35,7 +35,11 @@ def _open_jobs(unit: ProcessingUnit) -> int:
     """Count what runs and what could run now: nothing on a unit that drains, no job in its pause after a fault."""
     ready = Q(state=JobState.QUEUED) & (Q(not_before__isnull=True) | Q(not_before__lte=Now()))
     running = Q(state=JobState.RUNNING)
-    return Job.objects.filter(running | ready if unit.accepting else running, unit=unit).count()
+    return (
+        Job.objects.filter(running | ready if unit.accepting else running, unit=unit)
+        .exclude(run__recipe=CANARY)
+        .count()
+    )
 
 
 def _to_be_reached(unit: ProcessingUnit) -> list[str]:

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from archive.context import Context
-from processing_units.contract import JobState
+from processing_units.contract import CANARY, JobState
 from processing_units.frontend.changes import OPEN_STATES, change, close_ended_runs
 from processing_units.frontend.models import Attempt, Chain, Job, ProcessingUnit, Run
 from processing_units.frontend.permissions import require_change_of_run, require_management_of_unit
@@ -58,7 +58,9 @@ def cancel_on_unit(unit: ProcessingUnit, context: Context) -> Cancelled:
         The unit is not managed by this user.
     """
     require_management_of_unit(unit, context)
-    return _cancel_all(Run.objects.filter(jobs__unit=unit, jobs__state__in=OPEN_STATES).distinct(), context)
+    return _cancel_all(
+        Run.objects.filter(jobs__unit=unit, jobs__state__in=OPEN_STATES).exclude(recipe=CANARY).distinct(), context
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from archive.quality_limits import ForJob, limits_for
 from dataserver.signing import sign
-from processing_units.contract import Claim, CodeFile, InputFile, JobSpec, JobState, Limits
+from processing_units.contract import CANARY, Claim, CodeFile, InputFile, JobSpec, JobState, Limits
 from processing_units.frontend.attempts import begin_attempt, staging_key
 from processing_units.frontend.changes import change, wanted_run
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
@@ -170,7 +170,7 @@ def _candidates(
     """Yield (job, attempt so far) of waiting jobs, the one to take first first; `shipped`: also users' own code."""
     for run_id, recipe in _runs_by_fair_share(unit, shipped=shipped):
         window = list(_ready(unit).filter(run=run_id).order_by("ordinal").values_list("pk", "attempt")[:_WINDOW])
-        if time_left is not None:
+        if time_left is not None and recipe != CANARY:
             window = time_left.fitting(recipe, window)
         if cached and len(window) > 1:
             held = _bytes_held([pk for pk, _ in window], cached)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from django.core.cache import cache
 from django.db.models import Count
 
-from processing_units.contract import JobState
+from processing_units.contract import CANARY, JobState
 from processing_units.frontend.clock import seconds_from_now
 from processing_units.frontend.models import Job
 from processing_units.frontend.waiting import UnitLoad
@@ -27,6 +27,7 @@ def recent_seconds(unit_id: int) -> dict[str, float]:
     found: dict[str, float] | None = cache.get(name)
     if found is None:
         done = Job.objects.filter(unit=unit_id, ended__gte=seconds_from_now(-_LATE_SECONDS), state=JobState.DONE)
+        done = done.exclude(run__recipe=CANARY)
         taken = defaultdict(list)
         for recipe, started, ended in done.order_by("-ended").values_list("run__recipe", "started", "ended")[
             :_LOOKED_AT

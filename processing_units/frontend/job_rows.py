@@ -25,15 +25,18 @@ class JobRow:
     retry_of: Job | None = None
 
 
-def write_jobs(run: Run, rows: Sequence[JobRow], now: datetime) -> None:
+def write_jobs(run: Run, rows: Sequence[JobRow], now: datetime, *, counted: bool = True) -> None:
     """Write the jobs of `run` inside the caller's transaction; the unit's queue hears of them when it commits.
+
+    With `counted` they count in what the user may have.
 
     Raises
     ------
     NotAllowed
         It would be more than the user may have.
     """
-    take_room(run.user_id, len(rows))
+    if counted:
+        take_room(run.user_id, len(rows))
     jobs = [
         Job(
             run=run,

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from archive.models import Product
 from processing_units.contract import STAGING_KEPT_SECONDS
-from processing_units.frontend import dispatch, quotas, staging
+from processing_units.frontend import canary, dispatch, quotas, staging
 from processing_units.frontend.cancel import cancel_jobs
 from processing_units.frontend.chains import continue_chains
 from processing_units.frontend.changes import OPEN_STATES, close_ended_runs
@@ -53,6 +53,8 @@ def sweep() -> dict[str, int]:
         "chains continued": continue_chains,
         "hints sent": dispatch.sweep,
         "users' files counted": quotas.count_bytes,
+        "canaries sent": canary.keep_canaries,
+        "canaries removed": canary.remove_old_canaries,
         "cluster managers forgotten": forget_silent_cluster_managers,
     }
     done: dict[str, int] = {}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Min, Q, QuerySet, Sum
 
-from processing_units.contract import JobState
+from processing_units.contract import CANARY, JobState
 from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.clock import database_now, lease_seconds, seconds_from_now
 from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit
@@ -74,6 +74,7 @@ def unit_load(unit: ProcessingUnit) -> UnitLoad:
     up = live_cluster_managers(unit).aggregate(nodes=Count("pk"), slots=Sum("slots"))
     rows = (
         Job.objects.filter(unit=unit, state__in=OPEN_STATES)
+        .exclude(run__recipe=CANARY)
         .values("run__user")
         .annotate(
             running=Count("pk", filter=Q(state=JobState.RUNNING)),

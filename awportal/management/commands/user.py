@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from archive.models import Membership, Profile, Project
+from processing_units.frontend.canary import USER as CANARY_USER
 from processing_units.frontend.quotas import set_quota
 from recipes.errors import UsageError
 
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         self.stdout.write(_line(user))
 
     def _list(self, _options: dict[str, Any]) -> None:
-        for user in User.objects.order_by("username"):
+        for user in User.objects.exclude(username=CANARY_USER).order_by("username"):
             self.stdout.write(_line(user))
 
     def _apply(self, user: User, options: dict[str, Any]) -> None:

@@ -306,6 +306,7 @@ def environment(**more: str) -> dict[str, str]:
         "AWPORTAL_DATA_ROOT": str(django_settings.DATA_ROOT),
         "AWPORTAL_BROKER_URL": django_settings.BROKER_URL,
         "AWPORTAL_BASE_URL": django_settings.BASE_URL,
+        "AWPORTAL_CANARY_SECONDS": "0",  # jobs are counted here
         **more,
     }
 

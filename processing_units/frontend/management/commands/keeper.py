@@ -75,7 +75,7 @@ class Keeper:
         if not self._has_lock:
             return
         done = {name: number for name, number in keeping.sweep().items() if number}
-        if set(done) - {"hints sent"}:
+        if set(done) - {"hints sent", "canaries sent"}:
             log.info("%s", ", ".join(f"{number} {name}" for name, number in done.items()))
         if time.monotonic() >= self._next_collection and keeping.hold_lock(self._holder):
             self._next_collection = time.monotonic() + keeping.COLLECT_EVERY.total_seconds()
