@@ -35,6 +35,8 @@ SIGNS = {
     "cancelled": ("off", "–"),
     "unlimited": ("off", "·"),
     "draining": ("wait", "…"),
+    "waiting": ("wait", "…"),
+    "held": ("wait", "!"),
 }
 _TROUBLE = re.compile(r"^[\d:.]* ?(?:\w+ )?(?:failed|error|usage|killed|out of)\b|Traceback|Error:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -80,87 +80,64 @@ def test_there_are_queue_jobs_as_long_as_there_is_work(unit, start, slurm):
     assert left == {".sh"}  # PSI/J's launcher, which all queue jobs use
 
 
-def test_the_key_is_read_by_its_user_alone_and_gone_once_presented(unit, start, slurm):
-    slurm.drain_nodes()
-    unit.submit(["sleep", 1], hint=False)
-    backend = start()
-    eventually(lambda: [state for state, _ in places(unit)] == ["queued"], 20)
-    [key] = unit.keys.values()
-    queue = backend.state / "queue"
-    [key_file] = queue.glob("*/key")
-    assert key_file.read_text().strip() == key
-    assert [stat.S_IMODE(path.stat().st_mode) for path in (key_file, key_file.parent)] == [0o600, 0o700]
-    everything = [path.read_text() for path in queue.rglob("*") if path.is_file() and path != key_file]
-    assert any("#SBATCH" in text for text in everything)
-    assert not any(key in text for text in everything)
-    [[number, *_]] = slurm.jobs()
-    assert key not in slurm.run("scontrol", "show", "job", number) + slurm.run(
-        "scontrol", "write", "batch_script", number, "-"
-    )
-    slurm.resume_nodes()
-    eventually(lambda: unit.ups, 30)
-    eventually(lambda: not key_file.exists())
-    [manager] = [psutil.Process(int(up.cluster_manager.split("-")[-2])) for up in unit.ups]
-    assert key not in " ".join(manager.cmdline())
-
-
-def test_scancel_from_outside_loses_nothing_and_counts_nothing(unit, start, slurm):
+def test_scancel_and_pre_emption_lose_nothing_and_count_nothing(unit, start, slurm):
     job = unit.submit(["sleep", 3], ["product", "p.fits", 10], hint=False)
     start()
     eventually(lambda: job.state == "running", 30)
     slurm.run("scancel", *running(slurm))
     eventually(lambda: job.failures, 10)
-    assert [failure.fault for failure in job.failures] == ["preempted"]
     eventually(lambda: any("cancelled in the queue" in text for text in before(unit)), 20, lambda: unit.reports[-1])
-    eventually(lambda: job.state == "done", 30)
-    assert (job.attempt, len(job.commits)) == (2, 1)
-
-
-def test_the_queue_pre_empts(unit, start, slurm):
-    job = unit.submit(["sleep", 3], ["product", "p.fits", 10], hint=False)
-    start()
     eventually(lambda: job.state == "running", 30)
-    slurm.run("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--wrap=sleep 2", "--output=/dev/null")
+    slurm.run("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--wrap=sleep 1", "--output=/dev/null")
     eventually(
         lambda: any("was pre-empted by the queue" in text for text in before(unit)), 30, lambda: unit.reports[-1]
     )
-    assert [failure.fault for failure in job.failures] == ["preempted"]
-    eventually(lambda: job.state == "done", 30)
-    assert (job.attempt, len(job.commits)) == (2, 1)
+    assert [failure.fault for failure in job.failures] == ["preempted", "preempted"]
+    eventually(lambda: job.state == "done", 40)
+    assert (job.attempt, len(job.commits)) == (3, 1)
 
 
-def test_what_waits_says_why_and_what_is_held_is_told_apart(unit, start, slurm):
+def test_what_waits_says_why_and_keeps_its_key_to_itself(unit, start, slurm):
     slurm.drain_nodes()
-    job = unit.submit(["sleep", 0.1], hint=False)
-    start()
+    job = unit.submit(["sleep", 0.5], hint=False)
+    backend = start()
     eventually(lambda: [state for state, _ in places(unit)] == ["queued"], 20)
     eventually(lambda: "(Resources)" in places(unit)[0][1] or "DRAINED" in places(unit)[0][1], 20, lambda: places(unit))
+    [key] = unit.keys.values()
+    [key_file] = (backend.state / "queue").glob("*/key")
+    assert key_file.read_text().strip() == key
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (key_file, key_file.parent)] == [0o600, 0o700]
+    others = [path for path in (backend.state / "queue").rglob("*") if path.is_file() and path != key_file]
+    assert any("#SBATCH" in path.read_text() for path in others)
+    assert not any(key in path.read_text() for path in others)
     [[number, *_]] = slurm.jobs()
+    assert key not in slurm.run("scontrol", "show", "job", number)
     slurm.run("scontrol", "uhold", number)
     eventually(lambda: [state for state, _ in places(unit)] == ["held"], 20)
     assert places(unit)[0][1] == "held by its user: scontrol release JOB (JobHeldUser)"
     slurm.resume_nodes()
     slurm.run("scontrol", "release", number)
     eventually(lambda: job.state == "done", 30)
+    assert not key_file.exists()
 
 
-def test_what_asks_for_more_than_the_queue_allows_is_held_with_the_reason(unit, start, slurm):
-    unit.submit(["sleep", 0.1], hint=False)
-    start(walltime_minutes=120)
-    eventually(lambda: [state for state, _ in places(unit)] == ["held"], 20, lambda: places(unit))
-    assert "walltime is longer than the partition allows" in places(unit)[0][1]
-    unit.wanted = unit.wanted.model_copy(update={"cluster_managers": 0})
-    eventually(lambda: unit.reports[-1].places == [], 20, lambda: unit.reports[-1])
-    assert [state for _, state, *_ in slurm.jobs()] == ["CANCELLED"]
-
-
-def test_a_refusal_is_told_where_the_unit_is_looked_at(unit, start, slurm):
+def test_refusals_and_what_can_never_run_are_told_where_the_unit_is_looked_at(unit, start, slurm):
     unit.submit(["sleep", 0.1], hint=False)
     backend = start(queue="nope")
     eventually(lambda: "invalid partition specified: nope" in str(places(unit)), 20, lambda: places(unit))
     assert places(unit)[0][0] == "waiting"
     assert "slurm refuses the queue job" in backend.said
     assert slurm.jobs() == []
+    unit.wanted = unit.wanted.model_copy(update={"settings": {**SETTINGS, "walltime_minutes": 120}})
+    eventually(lambda: [state for state, _ in places(unit)] == ["held"], 30, lambda: places(unit))
+    assert "walltime is longer than the partition allows" in places(unit)[0][1]
+    unit.wanted = unit.wanted.model_copy(update={"cluster_managers": 0})
+    eventually(lambda: unit.reports[-1].places == [], 20, lambda: unit.reports[-1])
+    assert [state for _, state, *_ in slurm.jobs()] == ["CANCELLED"]
+    settings = {**SETTINGS, "python": "/no/such/python"}
+    unit.wanted = unit.wanted.model_copy(update={"cluster_managers": 1, "settings": settings})
+    eventually(lambda: "failed with exit code 127" in str(before(unit)), 30, lambda: unit.reports[-1])
+    assert "/no/such/python: No such file or directory" in before(unit)[0]
 
 
 def test_a_node_that_fails_is_told_and_its_jobs_run_on_another(unit, start, slurm):
@@ -204,35 +181,17 @@ def family_of(unit: FakeUnit) -> list[psutil.Process]:
     ]
 
 
-def test_a_backend_that_died_knows_its_queue_jobs_again(unit, start, slurm):
-    job = unit.submit(["sleep", 6], ["product", "p.fits", 10], hint=False)
+def test_a_backend_that_died_knows_its_queue_jobs_again_and_the_end_of_one_drains(unit, start, slurm):
+    job = unit.submit(["sleep", 8], ["product", "p.fits", 10], hint=False)
     first = start()
     eventually(lambda: job.state == "running", 30)
     first.process.kill()
     first.process.wait()
     second = start()
     eventually(lambda: "is still up" in second.said)
-    eventually(lambda: job.state == "done", 30)
-    assert (job.attempt, len(slurm.jobs("running"))) == (1, 1)
-    assert len(unit.ups) == 1
     second.process.send_signal(signal.SIGTERM)
-    assert second.process.wait(30) == 0
-    eventually(lambda: slurm.jobs("pending,running,completing") == [], 10)
-
-
-def test_a_python_that_is_not_there_is_told(unit, start):
-    unit.submit(["sleep", 0.1], hint=False)
-    start(python="/no/such/python")
-    eventually(lambda: "failed with exit code 127" in str(before(unit)), 30, lambda: unit.reports[-1])
-    assert "/no/such/python: No such file or directory" in before(unit)[0]
-
-
-def test_the_end_of_the_backend_drains(unit, start, slurm):
-    job = unit.submit(["sleep", 3], ["product", "p.fits", 10], hint=False)
-    backend = start()
-    eventually(lambda: job.state == "running", 30)
-    backend.process.terminate()
-    assert backend.process.wait(40) == 0
+    assert second.process.wait(40) == 0
     assert (job.state, job.attempt, len(job.commits)) == ("done", 1, 1)
+    assert len(unit.ups) == 1
     assert slurm.jobs("pending,running") == []
-    assert list(Path(backend.state / "queue").glob("test-*")) == []
+    assert list(Path(second.state / "queue").glob("test-*")) == []
