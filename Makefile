@@ -52,6 +52,9 @@ try-lan: set-up-development ## a portal, and hosts by ssh that reduce a night (a
 fuzz: set-up-development ## damaged and odd frames through every recipe; FUZZ= says how many
 	@$(RUN) -m tests.fuzz --cases $(or $(FUZZ),10000)
 
+hostile: set-up-development ## ship hostile programs as code to a node of this machine; prints what each tried and what it met
+	@AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/hostile; code=$$?; $(RUN) tests/hostile/report.py; exit $$code
+
 bench-recipes: set-up-development ## time the recipes beside their peers; prints the ratios and which bar is missed
 	@for script in tests/bench/recipes/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
 

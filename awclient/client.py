@@ -67,9 +67,9 @@ class Portal:
         """Return the recipes in the order in which a night needs them, with inputs and parameters."""
         return list(self._json("GET", "/recipes")["items"])
 
-    def recipe(self, name: str) -> Json:
-        """Return one recipe with its documentation and the schema of its parameters."""
-        return self._json("GET", f"/recipes/{_segment(name)}")
+    def recipe(self, name: str, code: str = "") -> Json:
+        """Return one recipe with its documentation and schema; of one's own code where its digest is given."""
+        return self._json("GET", f"/recipes/{_segment(name)}", params={"code": code} if code else None)
 
     def products(self, limit: int | None = None, **filters: Any) -> Iterator[Json]:
         """Yield the products that match, page by page."""

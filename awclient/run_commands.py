@@ -110,7 +110,7 @@ def _submission(
     from awclient.shipping import environment_of
     from processing_units.contract import Submission
 
-    found = chain_of([portal.recipe(name.strip()) for name in recipe.split(">")])
+    found = chain_of([portal.recipe(name.strip(), trees.digest) for name in recipe.split(">")])
     directions = parse_directions(found, arguments)
     parameters = read_parameter_file(params) if params else {}
     for pair in pairs:

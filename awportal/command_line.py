@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def run_line(recipe: str, inputs: Mapping[str, Iterable[int]], parameters: Mapping[str, Any], unit: str = "") -> str:
-    """Return the command that runs `recipe` on these inputs with these parameters."""
+def run_line(
+    recipe: str, inputs: Mapping[str, Iterable[int]], parameters: Mapping[str, Any], unit: str = "", code: str = ""
+) -> str:
+    """Return the command that runs `recipe` on these inputs with these parameters, and from own code where it was."""
     words = ["awrecipe", "run", recipe]
     for role, numbers in inputs.items():
         text = number_ranges(numbers)
@@ -23,6 +25,8 @@ def run_line(recipe: str, inputs: Mapping[str, Iterable[int]], parameters: Mappi
             words += [f"--{option}", str(value)]
     if unit:
         words += ["--unit", unit]
+    if code:
+        words += ["--code", "FOLDER"]
     return shlex.join(words)
 
 

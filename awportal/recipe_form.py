@@ -115,6 +115,7 @@ class RecipeForm:
     comment: str
     key: str
     then: str = ""
+    code: str = ""
     error: str = ""
     hint: str = ""
 
@@ -144,6 +145,7 @@ class RecipeForm:
             privilege=self.privilege,
             idempotency_key=self.key,
             comment=self.comment,
+            code=self.code,
         )
 
     def _numbers(self, role: RoleField, context: Context) -> list[int]:
@@ -170,6 +172,7 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
         comment=_text_of(data, "comment", 500),
         key=_text_of(data, "key", 100) or uuid.uuid4().hex,
         then=_text_of(data, "then", 200).replace(" ", ""),
+        code=_text_of(data, "code", 64),
     )
     form.roles = [_read_role(entry, data, ids, form, context) for entry in recipe.inputs]
     return form

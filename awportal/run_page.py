@@ -114,6 +114,7 @@ def view_run(run: Run, context: Context, *, state: JobState | None = None, page:
         submission.get("inputs", {}),
         submission.get("parameters", {}),
         run.unit.name,
+        run.code_digest,
     )
     return view
 
@@ -184,13 +185,14 @@ def view_job(job: Job, context: Context, attempt: int | None = None) -> JobView:
         products=with_pictures(list(visible(context).filter(made_by_job=job.pk).order_by("pk"))),
         log=log_of(job, attempt=attempt),
         may_change=may_change_run(job.run, context),
-        command=run_line(job.run.recipe, primary, given, job.run.unit.name),
-        again=_form_address(job.run.recipe, primary, given),
+        command=run_line(job.run.recipe, primary, given, job.run.unit.name, job.run.code_digest),
+        again=_form_address(job.run.recipe, primary, given, job.run.code_digest),
     )
 
 
-def _form_address(recipe: str, inputs: dict[str, list[int]], parameters: dict[str, object]) -> str:
+def _form_address(recipe: str, inputs: dict[str, list[int]], parameters: dict[str, object], code: str) -> str:
     """Return the address of the recipe's form, filled in with these."""
     pairs = [(f"in-{role}", number_ranges(numbers)) for role, numbers in inputs.items()]
     pairs += [(f"p-{name}", str(value)) for name, value in parameters.items()]
+    pairs += [("code", code)] if code else []
     return f"{reverse('run-recipe', args=[recipe])}?{urlencode(pairs)}"

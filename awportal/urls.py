@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from awportal.api import api
-from awportal.views import account, archive, errors, home, jobs, joining, products, recipes, runs, units, upload
+from awportal.views import account, archive, code, errors, home, jobs, joining, products, recipes, runs, units, upload
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -28,6 +28,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("recipes/<slug:name>/", recipes.recipe, name="recipe"),
     path("recipes/<slug:name>/run/", recipes.run_recipe, name="run-recipe"),
     path("recipes/<slug:name>/inputs/", recipes.recipe_inputs, name="recipe-inputs"),
+    path("code/", code.code, name="code"),
+    path("code/<int:pk>/", code.bundle, name="bundle"),
+    path("code/<int:pk>/recipes/", code.bundle_recipes, name="bundle-recipes"),
+    path("code/<int:pk>/accept/", code.accept, name="accept-bundle"),
+    path("code/<int:pk>/remove/", code.remove, name="remove-bundle"),
     path("runs/", runs.runs, name="runs"),
     path("runs/cancel/", runs.cancel_all, name="cancel-runs"),
     path("runs/<int:pk>/", runs.run, name="run"),

@@ -1,5 +1,5 @@
-"""``python -m recipes job.json`` runs a job; ``list`` and ``describe RECIPE`` tell what there is; ``compile``
-makes the kernels ready, once a machine.
+"""``python -m recipes job.json`` runs a job; ``list`` and ``describe RECIPE`` tell what there is, all of it as JSON
+``describe --to FILE``; ``compile`` makes the kernels ready, once a machine.
 
 Exit code 0: done; 1: the job failed and its result file says why; 2: the command line was wrong.
 """
@@ -19,7 +19,7 @@ from recipes.catalogue import all_recipes, find_recipe  # noqa: E402
 from recipes.errors import RecipeError  # noqa: E402
 from recipes.recipe import Recipe  # noqa: E402
 
-USAGE = "usage: python -m recipes JOB.json | list | describe RECIPE | compile"
+USAGE = "usage: python -m recipes JOB.json | list | describe RECIPE | describe --to FILE | compile"
 
 
 def main(arguments: list[str]) -> int:
@@ -32,6 +32,10 @@ def main(arguments: list[str]) -> int:
         from recipes.ccd.kernels.compiled import compile_all
 
         print(f"compiled: {', '.join(name.rsplit('.', 1)[-1] for name in compile_all()) or 'nothing'}")
+        return 0
+    if len(arguments) == 3 and arguments[:2] == ["describe", "--to"]:
+        told = [recipe.told() for recipe in all_recipes().values()]
+        Path(arguments[2]).write_text(json.dumps(told, ensure_ascii=False), "utf-8")
         return 0
     if len(arguments) == 2 and arguments[0] == "describe":
         try:

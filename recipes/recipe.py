@@ -10,7 +10,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -238,6 +238,20 @@ class Recipe:
         return {
             name: parameter.parse(given[name]) if name in given else parameter.default
             for name, parameter in known.items()
+        }
+
+    def told(self) -> dict[str, Any]:
+        """Return all that a form or a command line needs of the recipe, as JSON takes it."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "documentation": self.documentation,
+            "inputs": [asdict(entry) for entry in self.inputs],
+            "outputs": list(self.outputs),
+            "split_by": list(self.split_by),
+            "runs_on": self.runs_on,
+            "needs_any_of": list(self.needs_any_of),
+            "parameters": [asdict(parameter) for parameter in self.parameters],
         }
 
     def schema(self) -> dict[str, Any]:

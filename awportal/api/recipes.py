@@ -8,7 +8,9 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import BaseModel, Field
 
+from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
+from processing_units.frontend.own_recipes import find_recipe_of
 from recipes.catalogue import all_recipes
 from recipes.recipe import Recipe, Scalar
 
@@ -76,10 +78,14 @@ def list_recipes(request: HttpRequest) -> RecipeList:
 
 
 @router.get("/recipes/{name}", response=RecipeDetails, by_alias=True)
-def one_recipe(request: HttpRequest, name: str) -> RecipeDetails:
-    """Return one recipe; its name is written in any case."""
+def one_recipe(request: HttpRequest, name: str, code: str = "") -> RecipeDetails:
+    """Return one recipe, its name written in any case; with ``code``, as one's own code of that digest has it."""
     by_name = {recipe.name.lower(): recipe for recipe in all_recipes().values()}
-    recipe = by_name.get(name.lower())
+    standard = by_name.get(name.lower())
+    if code:
+        recipe: Recipe | None = find_recipe_of(standard.name if standard else name, code, context_of_request(request))
+    else:
+        recipe = standard
     if recipe is None:
         names = ", ".join(all_recipes())
         raise Refusal(404, f"there is no recipe {name[:60]!r}", hint=f"the recipes are: {names}", field="recipe")

@@ -9,12 +9,14 @@ from urllib.parse import urlencode
 
 from django import template
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from archive.context import context_of
 from archive.models import Privilege, Product, Validity
+from processing_units.frontend.models import CodeBundle
 from recipes.kinds import KINDS
 
 register = template.Library()
@@ -222,3 +224,13 @@ def site_header(context: template.Context) -> dict[str, object]:
         "context": context_of(user) if signed_in else None,
         "section": (getattr(request, "path", "/").strip("/").split("/") or [""])[0],
     }
+
+
+@register.simple_tag
+def shipped_code(digest: str, owner_id: int) -> SafeString:
+    """Return the digest of a user's own code, linked to its page."""
+    pk = CodeBundle.objects.filter(digest=digest, owner=owner_id).values_list("pk", flat=True).first()
+    shown = format_html("<code>{}</code>", digest[:12])
+    if pk is None:
+        return shown
+    return format_html('<a id="shipped-code" href="{}">{}</a>', reverse("bundle", args=[pk]), shown)

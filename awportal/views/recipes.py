@@ -8,13 +8,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from pydantic import ValidationError
 
-from archive.context import context_of
+from archive.context import Context, context_of
 from archive.models import Privilege, Profile
 from awportal.listing import facets
 from awportal.numpydoc_html import sections
 from awportal.recipe_form import RecipeForm, check_inputs, read_form
 from processing_units.contract import Plan
 from processing_units.frontend.chains import paths_from
+from processing_units.frontend.own_recipes import find_recipe_of
 from processing_units.frontend.permissions import user_type
 from processing_units.frontend.submit import plan as plan_of
 from processing_units.frontend.submit import submit
@@ -44,9 +45,9 @@ def recipe(request: HttpRequest, name: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def run_recipe(request: HttpRequest, name: str) -> HttpResponse:
     """Show the form; check it (a dry run); submit it."""
-    found = _find(name)
     context = context_of(request.user)
     data = request.POST if request.method == "POST" else request.GET
+    found = _find(name, data.get("code", ""), context)
     form = read_form(found, data, context)
     action = request.POST.get("action", "")
     plan: Plan | None = None
@@ -70,13 +71,14 @@ def run_recipe(request: HttpRequest, name: str) -> HttpResponse:
 def recipe_inputs(request: HttpRequest, name: str) -> HttpResponse:
     """Renew the part of the form where inputs are chosen, after a filter was changed."""
     context = context_of(request.user)
-    form = read_form(_find(name), request.POST, context)
+    form = read_form(_find(name, request.POST.get("code", ""), context), request.POST, context)
     return render(request, "parts/inputs.html", {"form": form, "recipe": form.recipe})
 
 
-def _find(name: str) -> Recipe:
+def _find(name: str, code: str = "", context: Context | None = None) -> Recipe:
+    """Return a recipe of the standard code, or as one's own code of that digest has it."""
     try:
-        return find_recipe(name)
+        return find_recipe(name) if not code or context is None else find_recipe_of(name, code, context)
     except UsageError as error:
         raise Http404(error.message) from None
 
@@ -96,7 +98,8 @@ def _form_page(form: RecipeForm, plan: Plan | None, request: HttpRequest) -> dic
         "offers": offered_units(form.recipe.name, context),
         "default_unit": default,
         "unit_problem": unit_problem,
-        "chains": [(path, path.replace(">", " > ")) for path in paths_from(form.recipe)],
+        "chains": [] if form.code else [(path, path.replace(">", " > ")) for path in paths_from(form.recipe)],
+        "is_standard": form.recipe.name in all_recipes(),
         "may_choose": user_type(context) >= Profile.UserType.CHOOSES,
         "privileges": [level for level in Privilege if level != Privilege.VO],
         "plan": plan,

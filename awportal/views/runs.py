@@ -140,6 +140,8 @@ def again(request: HttpRequest, pk: int) -> HttpResponse:
     for name, value in found.submission.get("parameters", {}).items():
         query[f"p-{name}"] = str(value)
     query["comment"] = found.remark
+    if found.code_digest:
+        query["code"] = found.code_digest
     return redirect(f"{reverse('run-recipe', args=[found.recipe])}?{query.urlencode()}")
 
 

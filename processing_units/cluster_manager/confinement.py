@@ -45,9 +45,10 @@ class Held:
 class Confinement:
     """The sandbox of this node with its unpacked bundles and its cores."""
 
-    def __init__(self, sandbox: Sandbox, code: CodeCache) -> None:
+    def __init__(self, sandbox: Sandbox, code: CodeCache, *, control_groups: bool = True) -> None:
         self._sandbox = sandbox
         self.code = code
+        self._control_groups = control_groups
         self._cores = Cores()
 
     def start(self, spec: JobSpec, directory: Path, packed: Path, leases: ExitStack, threads: int) -> Held:
@@ -71,7 +72,9 @@ class Confinement:
             bundle=code.bundle,
             own_folders=own,
         )
-        group = leases.enter_context(ControlGroup.made(spec.limits))
+        group = ControlGroup([])
+        if self._control_groups:
+            group = leases.enter_context(ControlGroup.made(spec.limits))
         try:
             with (directory / "log").open("ab") as output:
                 process, go = self._sandbox.start(confined, ["-m", "recipes", "job.json"], output)
@@ -86,7 +89,7 @@ class Confinement:
         return Held(process, Containment(spec.limits, [work, *(folder for folder, _ in own)]), begin)
 
 
-def find_confinement(python: str, root: Path) -> Confinement | None:
+def find_confinement(python: str, root: Path, *, control_groups: bool = True) -> Confinement | None:
     """Return the sandbox of this node if it holds what it promises; tell in the log why not."""
     try:
         sandbox = Sandbox(find_interpreter(python))
@@ -97,7 +100,7 @@ def find_confinement(python: str, root: Path) -> Confinement | None:
     if why_not:
         log.warning("this node takes no shipped code, its sandbox does not work: %s", why_not)
         return None
-    return Confinement(sandbox, CodeCache(root, sandbox.code.recipes))
+    return Confinement(sandbox, CodeCache(root, sandbox.code.recipes), control_groups=control_groups)
 
 
 def make_work_folder(directory: Path) -> Path:

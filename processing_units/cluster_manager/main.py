@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         minimum_free_bytes=given.minimum_free,
         python=given.python,
         quit_when_idle=given.quit_when_idle,
+        control_groups=given.control_groups,
         routes=tuple(given.route),
         walltime=given.walltime,
         preemptible=given.preemptible,

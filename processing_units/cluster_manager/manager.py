@@ -68,6 +68,7 @@ class Options:
     preemptible: bool = False
     drain_file: Path | None = None
     delete_key_file: Path | None = None
+    control_groups: bool = True
 
 
 class ClusterManager:
@@ -101,7 +102,9 @@ class ClusterManager:
             self._sentinel.keep_clean(self._fork_server.directory)
             self._scratch = Scratch(self._options.scratch, self._identity.cluster_manager)
             self._sentinel.keep_clean(self._scratch.path)
-            self._confinement = find_confinement(self._options.python, self._scratch.path / "code")
+            self._confinement = find_confinement(
+                self._options.python, self._scratch.path / "code", control_groups=self._options.control_groups
+            )
             welcome = self._join()
             if welcome is not None:
                 self._work(welcome, self._scratch)

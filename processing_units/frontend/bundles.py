@@ -23,6 +23,7 @@ from processing_units.code_shipping.rules import BundleError
 from processing_units.code_shipping.unpacking import contents
 from processing_units.frontend.models import CodeBundle, Run
 from processing_units.frontend.permissions import user_type
+from processing_units.frontend.quotas import require_bytes
 from processing_units.frontend.refusals import NotAllowed, NotFound, TooLate
 from recipes.code import code_digest
 from recipes.errors import UsageError
@@ -62,6 +63,7 @@ def keep_bundle(stream: BinaryIO, context: Context) -> CodeBundle:
     there = CodeBundle.objects.filter(owner=owner, digest=bundle.digest).first()
     if there is not None:
         return there
+    require_bytes(owner.pk)
     _require_room(owner, bundle.size)
     Store(settings.DATA_ROOT).put(io.BytesIO(bundle.content), expected=bundle.digest, size=bundle.size)
     found = differences(files, Path(recipes.__path__[0]).parent)

@@ -16,6 +16,7 @@ from archive.context import Context, visible
 from processing_units.contract import JobState, Submission
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.models import Chain, Run
+from processing_units.frontend.own_recipes import find_recipe_of
 from processing_units.frontend.refusals import NotNow
 from processing_units.frontend.run_rows import submit_step
 from processing_units.frontend.status import job_counts_of
@@ -60,7 +61,7 @@ def read_steps(asked: Submission, context: Context) -> Steps:
         An unknown recipe, parameter or role; or a recipe that takes nothing of what the one before it makes.
     """
     names = [name.strip() for name in asked.recipe.split(SEPARATOR)]
-    recipes = [find_recipe(name) for name in names]
+    recipes = [find_recipe_of(name, asked.code, context) for name in names]
     if len(recipes) > MAXIMUM_STEPS:
         raise UsageError(f"a chain of {len(recipes)} recipes is longer than {MAXIMUM_STEPS}")
     given = asked.inputs

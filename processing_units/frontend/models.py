@@ -149,6 +149,8 @@ class CodeBundle(models.Model):
     differences = models.TextField(blank=True, help_text="unified diff against the standard code of that day")
     differences_cut = models.BooleanField(default=False)
     compared_with = models.CharField(max_length=64, help_text="digest of the standard recipes of that day")
+    description = models.JSONField(default=list, help_text="its recipes, as its own code told them in the sandbox")
+    description_problem = models.CharField(max_length=500, blank=True)
     created = models.DateTimeField(auto_now_add=True)
     accepted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="bundles_accepted"

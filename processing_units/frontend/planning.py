@@ -10,15 +10,14 @@ from django.core.exceptions import PermissionDenied
 from archive.context import Context, with_privilege
 from archive.models import Privilege, Profile
 from processing_units.contract import Plan, PlannedJob, Submission
-from processing_units.frontend.bundles import bundle_to_run
 from processing_units.frontend.choosing import choose_inputs, primaries_of, told
 from processing_units.frontend.models import ProcessingUnit
+from processing_units.frontend.own_recipes import find_recipe_of
 from processing_units.frontend.permissions import user_type
 from processing_units.frontend.quotas import require_room
 from processing_units.frontend.refusals import NotAllowed
 from processing_units.frontend.splitting import Piece, fill_roles, split
 from processing_units.frontend.unit_choice import choose_unit
-from recipes.catalogue import find_recipe
 from recipes.errors import UsageError
 from recipes.recipe import Recipe
 
@@ -57,8 +56,7 @@ def resolve(submission: Submission, context: Context) -> Resolved:
     """Check a submission and choose what it leaves open; raises as :func:`processing_units.frontend.submit.submit`."""
     if context.user is None:
         raise NotAllowed("visitors can look, but not run recipes", hint="log in")
-    bundle_to_run(submission.code, context)
-    recipe = find_recipe(submission.recipe)
+    recipe = find_recipe_of(submission.recipe, submission.code, context)
     parameters = _parameters(recipe, submission, context)
     chosen = choose_unit(submission.unit, recipe.name, context)
     try:

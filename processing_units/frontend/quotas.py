@@ -21,7 +21,7 @@ from archive.models import Product
 from processing_units.contract import JobState
 from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.clock import database_now, seconds_from_now
-from processing_units.frontend.models import Job, Quota
+from processing_units.frontend.models import CodeBundle, Job, Quota
 from processing_units.frontend.refusals import NotAllowed, NotNow
 from recipes.errors import UsageError
 
@@ -204,7 +204,10 @@ def _bytes_of(user_id: int, row: Quota | None) -> int:
 
 
 def _count(user_id: int) -> int:
-    used = Product.objects.filter(creator=user_id).aggregate(total=Sum(F("file_size")))["total"] or 0
+    used = sum(
+        files.aggregate(total=Sum(F("file_size")))["total"] or 0
+        for files in (Product.objects.filter(creator=user_id), CodeBundle.objects.filter(owner=user_id))
+    )
     Quota.objects.update_or_create(user_id=user_id, defaults={"used_bytes": used, "counted_at": Now()})
     return int(used)
 

@@ -12,10 +12,10 @@ from processing_units.contract import JobState
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.job_rows import JobRow, write_jobs
 from processing_units.frontend.models import Job, JobInput, Run
+from processing_units.frontend.own_recipes import find_recipe_of
 from processing_units.frontend.permissions import require_change_of_run, user_type, why_not_on_unit
 from processing_units.frontend.refusals import TooLate
 from processing_units.frontend.unit_choice import ChosenUnit, choose_unit
-from recipes.catalogue import find_recipe
 
 _AT_ONCE = 500
 
@@ -59,7 +59,7 @@ def _resubmit(run: Run, failed: list[Job], chosen: ChosenUnit) -> Run:
         project=run.project,
         privilege=Privilege.MYDB if chosen.unit.owner_id is not None else run.privilege,
         recipe=run.recipe,
-        recipe_version=find_recipe(run.recipe).version,
+        recipe_version=find_recipe_of(run.recipe, run.code_digest, context_of(run.user)).version,
         code_digest=run.code_digest,
         parameters=run.parameters,
         submission=run.submission,

@@ -74,6 +74,12 @@ def worker_parser() -> argparse.ArgumentParser:
     queued.add_argument(
         "--delete-key-file", type=Path, default=None, metavar="FILE", help="remove this once the key has been taken"
     )
+    made.add_argument(
+        "--no-control-groups",
+        dest="control_groups",
+        action="store_false",
+        help="hold shipped code by the watchdog alone, also where control groups can be made",
+    )
     made.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return made
 

@@ -19,7 +19,7 @@ from django.test import Client
 from archive.models import Measurement, Privilege, Product, Profile, Project
 from awportal.stored_files import the_store
 from processing_units.frontend.clock import database_now
-from processing_units.frontend.models import Attempt, Job, JobInput, LogChunk, ProcessingUnit, Run
+from processing_units.frontend.models import Attempt, CodeBundle, Job, JobInput, LogChunk, ProcessingUnit, Run
 
 PASSWORD = "a long sentence indeed"
 NIGHT = datetime.date(2026, 3, 14)
@@ -175,6 +175,20 @@ def run(anna: User, unit: ProcessingUnit, private: Product) -> Run:
         product=product, name="stdev", measured=2.2, unit="adu", upper_limit=10.0, verdict=Measurement.Verdict.GOOD
     )
     return made
+
+
+@pytest.fixture
+def bundle(anna: User) -> CodeBundle:
+    """A bundle of Anna's with a hostile name and text, that no run used."""
+    return CodeBundle.objects.create(
+        owner=anna,
+        digest="ab" * 32,
+        file_size=1000,
+        files=1,
+        contents=[{"path": "<b>x.txt", "size": 10, "change": "new", "added": 1, "removed": 0}],
+        differences="--- /dev/null\n+++ bundle/<b>x.txt\n+<script>alert(1)</script>\x1b[31m",
+        compared_with="cd" * 32,
+    )
 
 
 @pytest.fixture

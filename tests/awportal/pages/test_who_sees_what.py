@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from archive.models import Product
 from awportal.models import ApiToken
 from awportal.tokens import make_token
-from processing_units.frontend.models import ProcessingUnit, Run
+from processing_units.frontend.models import CodeBundle, ProcessingUnit, Run
 
 LOGIN = "login"  # sent to the log-in page
 
@@ -40,6 +40,11 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "recipe": ("get", 200, 200, 200, 200),
     "run-recipe": ("get", LOGIN, 200, 200, 200),
     "recipe-inputs": ("post", LOGIN, 200, 200, 200),
+    "code": ("get", LOGIN, 200, 200, 200),
+    "bundle": ("get", LOGIN, 404, 200, 200),
+    "bundle-recipes": ("get", LOGIN, 404, 302, 302),
+    "accept-bundle": ("post", LOGIN, 404, 403, 403),  # Anna manages no project, and staff is no administrator
+    "remove-bundle": ("post", LOGIN, 404, 302, 403),
     "runs": ("get", LOGIN, 200, 200, 200),
     "run": ("get", LOGIN, 404, 200, 200),
     "cancel-run": ("post", LOGIN, 404, 302, 302),
@@ -78,12 +83,13 @@ def test_the_table_knows_every_address() -> None:
 
 
 @pytest.fixture
-def filled(private: Product, run: Run, unit: ProcessingUnit, anna: User) -> dict[str, str]:
+def filled(private: Product, run: Run, unit: ProcessingUnit, anna: User, bundle: CodeBundle) -> dict[str, str]:
     """The values that routes are filled with: things of Anna's."""
     token, _ = make_token(anna, "laptop")
     return {
         "products/<int:pk>": f"products/{private.pk}",
         "runs/<int:pk>": f"runs/{run.pk}",
+        "code/<int:pk>": f"code/{bundle.pk}",
         "tokens/<int:pk>": f"tokens/{token.pk}",
         "<int:ordinal>": "1",
         "recipes/<slug:name>": "recipes/Bias",

@@ -219,14 +219,16 @@ class FakeUnit:
         return job
 
     def ship(
-        self, bundle: bytes, recipe: str = "Attack", parameters: dict | None = None, inputs: list[InputFile] = (),
-        **limits: int,
+        self, bundle: bytes | None, recipe: str = "Attack", parameters: dict | None = None,
+        inputs: list[InputFile] = (), **limits: int,
     ) -> FakeJob:  # fmt: skip
-        """Submit a job of shipped code."""
+        """Submit a job of shipped code; of the standard code where there is no bundle."""
         with self.lock:
-            stored = self.store.put(io.BytesIO(bundle))
-            url = signed_url(DATA_KEY, f"{self.url}/data", "GET", f"/files/{stored.sha256}")
-            code = CodeFile(sha256=stored.sha256, size=stored.size, url=url)
+            code = None
+            if bundle is not None:
+                stored = self.store.put(io.BytesIO(bundle))
+                url = signed_url(DATA_KEY, f"{self.url}/data", "GET", f"/files/{stored.sha256}")
+                code = CodeFile(sha256=stored.sha256, size=stored.size, url=url)
             job = FakeJob(
                 len(self.jobs) + 1, parameters or {}, list(inputs), Limits(**limits), recipe=recipe, code=code
             )
