@@ -97,10 +97,10 @@ def bundle_recipes(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @refusals_told
 def accept(request: HttpRequest, pk: int) -> HttpResponse:
-    """Accept the code: what it makes may be published."""
+    """Note that one has read the code and found it good."""
     context = context_of(request.user)
     bundles.accept_bundle(bundles.find_bundle(pk, context), context)
-    messages.success(request, "The code is accepted: what it makes may be published.")
+    messages.success(request, "The code is accepted.")
     return redirect("bundle", pk)
 
 
