@@ -10,6 +10,9 @@ from recipes.ccd.kernels.compiled import compiled, inlined, warm_up
 
 _LANES = 64  # sums are taken in so many, whatever the processor's width: bytes do not depend on it
 _FIRST_CLIP = 2.0  # sigma about the mean, once, to find where the histogram must lie
+_PILOT = 63  # values spread over a cell, near whose median the sky is looked for
+_PILOT_REACH = np.float32(15.0)  # median absolute deviations, 10 sigma: good to a fifth from so many values
+_FARTHEST = np.float32(1e17)  # from that median nothing is sky, and squares would be too large for a float
 _REACH = 5.0  # sigma of what is left of that: half the histogram's width
 _BINS = 512  # a fiftieth of a sigma each
 _CLIP = 3.0  # sigma about the median
@@ -67,6 +70,19 @@ def _moments(values: Any, about: Any, reach: Any) -> tuple[float, float]:
     return about + mean, np.sqrt(max(square / number - mean * mean, 0.0))
 
 
+@compiled
+def _pilot(values: Any) -> tuple[Any, Any]:
+    """Return the median of some values spread over a cell, and how far from it the sky may lie."""
+    number = min(_PILOT, len(values))
+    taken = np.empty(number, np.float32)
+    for index in range(number):
+        taken[index] = values[index * len(values) // number]
+    median = np.sort(taken)[number // 2]
+    reach = _PILOT_REACH * np.sort(np.abs(taken - median))[number // 2]
+    # Where half of them are the same number they tell nothing of the noise.
+    return median, min(reach, _FARTHEST) if reach > 0 else _FARTHEST
+
+
 @inlined
 def _median_place(below: Any, low: int, end: int) -> float:
     """Return the place of the median of the bins from `low` on, in bins; `below` counts what is below each."""
@@ -85,7 +101,7 @@ def _median_place(below: Any, low: int, end: int) -> float:
 @compiled
 def _clipped(values: Any, below: Any, sums: Any, squares: Any) -> tuple[float, float]:
     """Return level and noise of the sky in a cell; the three buffers have a place more than there are bins."""
-    mean, sigma = _moments(values, values[len(values) // 2], np.float32(np.inf))
+    mean, sigma = _moments(values, *_pilot(values))
     mean, sigma = _moments(values, np.float32(mean), np.float32(_FIRST_CLIP * sigma))
     if not sigma > 0:
         return mean, 0.0
