@@ -156,7 +156,10 @@ def expose(
     flattened = data
     if given.master_flat is not None:
         flattened = np.asarray(data / np.maximum(given.master_flat.data, np.float32(LEAST_RESPONSE)), np.float32)
-    sky = measure_sky(flattened, bad, back_size)
+    try:
+        sky = measure_sky(flattened, bad, back_size)
+    except UsageError as error:
+        return None, error.message
     sources = mask_sources(flattened - sky.level_map, sky.noise_map, lost)
     unusable = bad | sources
     covered = int(np.count_nonzero(sources & ~lost)) / max(int(np.count_nonzero(~lost)), 1)
