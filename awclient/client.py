@@ -157,6 +157,15 @@ class Portal:
         """Return the changes of a unit's settings, newest first."""
         return list(self._json("GET", f"/units/{_segment(name)}/history", params={"limit": limit})["items"])
 
+    def test_unit(self, name: str) -> int:
+        """Have the unit's backend look at its hosts; return the number of the test."""
+        return int(self._json("POST", f"/units/{_segment(name)}/test")["number"])
+
+    def outcome_of_test(self, name: str, number: int) -> list[Json] | None:
+        """Return what a test has found; None while it goes on."""
+        found = self._json("GET", f"/units/{_segment(name)}/test/{number}")
+        return list(found["checks"]) if found["done"] else None
+
     def move(self, number: int, unit: str) -> RunStatus:
         """Let what waits of a run wait for another unit."""
         return RunStatus.model_validate(self._json("POST", f"/runs/{number}/move", json={"unit": unit}))

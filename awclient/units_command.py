@@ -1,12 +1,13 @@
-"""`awrecipe units list | show | set | drain | accept | history | move | quota`: where jobs run."""
+"""`awrecipe units list | show | set | drain | accept | history | test | move | quota`: where jobs run."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awclient.errors import UsageProblem
+from awclient.errors import EXIT_RECIPE_FAILED, Lost, UsageProblem
 from awclient.session import JsonOption, session_of
 from awclient.terminal import out, out_json, out_table, say
 
@@ -79,6 +80,33 @@ def drain(context: typer.Context, name: UnitName, json: JsonOption = False) -> N
 def accept(context: typer.Context, name: UnitName, json: JsonOption = False) -> None:
     """Let a drained unit begin jobs again."""
     _change(context, name, {"accepting": "yes"}, json)
+
+
+@units.command("test")
+def look_at_hosts(
+    context: typer.Context,
+    name: UnitName,
+    timeout: Annotated[float, typer.Option(help="Wait so many seconds for the backend.")] = 120.0,
+    json: JsonOption = False,
+) -> None:
+    """Have the unit's backend look at its hosts before any analysis: key, Python, disk, clock, what they reach."""
+    until = time.monotonic() + timeout
+    with session_of(context).open() as portal:
+        number = portal.test_unit(name)
+        while (checks := portal.outcome_of_test(name, number)) is None:
+            if time.monotonic() > until:
+                raise Lost(f"the backend of unit {name} gave no answer within {timeout:.0f} s")
+            time.sleep(1.0)
+    if json:
+        out_json(checks)
+    elif checks:
+        out_table(("where", "what", "", "says"), [
+            (check["where"], check["what"], "well" if check["is_well"] else "MEND", check["says"]) for check in checks
+        ])  # fmt: skip
+    else:
+        say("its kind of backend needs nothing that could be looked at beforehand")
+    if not all(check["is_well"] for check in checks):
+        raise typer.Exit(EXIT_RECIPE_FAILED)
 
 
 @units.command()

@@ -304,6 +304,15 @@ class PlaceReport(Message):
     before: str = Field(default="", max_length=1000, description="how the one before it ended, if not in order")
 
 
+class CheckReport(Message):
+    """One thing that a backend looked at before any analysis; what is wrong says how to mend it."""
+
+    where: str = Field(max_length=200)
+    what: str = Field(max_length=40)
+    is_well: bool
+    says: str = Field(max_length=1000)
+
+
 class BackendReport(Message):
     """A backend says how its cluster managers stand (POST /unit/backend, with the unit's key)."""
 
@@ -311,6 +320,8 @@ class BackendReport(Message):
     backend: str = Field(max_length=200, description="host and process")
     kind: str = Field(max_length=20)
     places: list[PlaceReport] = Field(default_factory=list, max_length=10_000)
+    tested: int = Field(default=0, ge=0, description="the number of the test whose outcome this is")
+    checks: list[CheckReport] = Field(default_factory=list, max_length=10_000)
     only_asks: bool = Field(default=False, description="it tests and brings nothing up: the report is not kept")
 
 
@@ -327,6 +338,7 @@ class BackendDirections(Message):
     reach: list[str] = Field(
         default_factory=list, description="what nodes must reach beside the frontend, as scheme://host:port"
     )
+    test: int = Field(default=0, ge=0, description="a test that is wanted, by its number; 0: none")
     open_jobs: int = Field(default=0, ge=0, description="jobs that run or could run on the unit")
 
 

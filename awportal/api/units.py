@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from awportal.api.authentication import context_of_request, user_of
 from awportal.api.runs import CancelledRuns
+from processing_units.contract import CheckReport
+from processing_units.frontend.backends import ask_for_test, outcome_of_test
 from processing_units.frontend.cancel import cancel_on_unit
 from processing_units.frontend.health import DOWN, DRAINING, RUNNING, UP, WARNING, health_of
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.permissions import (
     find_unit,
     may_manage_unit,
+    require_management_of_unit,
     type_of,
     visible_units,
     why_not_allowed,
@@ -104,6 +107,19 @@ class ChangedUnit(UnitDetail):
     changed: dict[str, tuple[str, str]]
 
 
+class TestAsked(BaseModel):
+    """A test that was asked for."""
+
+    number: int
+
+
+class TestOutcome(BaseModel):
+    """What a test has found so far: all or nothing."""
+
+    done: bool
+    checks: list[CheckReport]
+
+
 @router.get("/units", response=UnitList)
 def list_units(request: HttpRequest) -> UnitList:
     """List the processing units that you may use or manage, and how they stand."""
@@ -152,6 +168,25 @@ def unit_history(
             for change in changes
         ]
     )  # fmt: skip
+
+
+@router.post("/units/{name}/test", response=TestAsked)
+def test_unit(request: HttpRequest, name: str) -> TestAsked:
+    """Have the unit's backend look at its hosts: keys, Python, disk, clock, what they reach. Nothing is started."""
+    context = context_of_request(request)
+    unit = find_unit(name, context)
+    require_management_of_unit(unit, context)
+    return TestAsked(number=ask_for_test(unit))
+
+
+@router.get("/units/{name}/test/{number}", response=TestOutcome)
+def outcome_of_unit_test(request: HttpRequest, name: str, number: int) -> TestOutcome:
+    """Return what a test has found; ``done`` is false while it goes on."""
+    context = context_of_request(request)
+    unit = find_unit(name, context)
+    require_management_of_unit(unit, context)
+    checks = outcome_of_test(unit, number)
+    return TestOutcome(done=checks is not None, checks=checks or [])
 
 
 @router.post("/units/{name}/cancel", response=CancelledRuns)

@@ -15,6 +15,7 @@ import re
 import stat
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,9 +82,14 @@ class SshConnection:
         name = hashlib.sha256(str(target).encode()).hexdigest()[:12]
         self._control = folder / name
         self._noted = folder / f"{name}.json"
+        self._lock = threading.Lock()
 
     def open(self) -> None:
         """Connect, unless the connection stands; bring back the tunnels that it had. Raises `SshError`."""
+        with self._lock:  # of two masters one would stay outside
+            self._open()
+
+    def _open(self) -> None:
         if self._control_command("check").returncode == 0:
             return
         self._control.unlink(missing_ok=True)
@@ -113,10 +119,11 @@ class SshConnection:
 
     def reach(self, address: str) -> str:
         """Return where the host reaches what we reach at ``scheme://host:port``."""
-        ports = self._ports()
-        if address not in ports:
-            ports[address] = self._forward(address, 0)
-            self._note(ports)
+        with self._lock:
+            ports = self._ports()
+            if address not in ports:
+                ports[address] = self._forward(address, 0)
+                self._note(ports)
         return f"{urlsplit(address).scheme}://127.0.0.1:{ports[address]}"
 
     def run(self, command: str, given: bytes = b"", seconds: float = COMMAND_SECONDS) -> str:

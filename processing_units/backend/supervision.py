@@ -14,14 +14,24 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from processing_units.backend.frontend_link import FrontendAwayError, FrontendLink
-from processing_units.backend.kind import DRAINED, BringUpError, Directions, Kind, SettingsError, Standing, settings_of
-from processing_units.contract import BackendDirections, BackendReport, KeyRequest, PlaceReport, PlaceState
+from processing_units.backend.kind import (
+    DRAINED,
+    BringUpError,
+    Check,
+    Directions,
+    Kind,
+    SettingsError,
+    Standing,
+    settings_of,
+)
+from processing_units.contract import BackendDirections, BackendReport, CheckReport, KeyRequest, PlaceReport, PlaceState
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +102,8 @@ class Backend:
         self._report_at = 0.0
         self._reported: list[tuple[str, Standing]] = []
         self._complained = ""
+        self._testing: threading.Thread | None = None
+        self._found: tuple[int, list[CheckReport]] = (0, [])
 
     def ask_to_end(self) -> None:
         """Drain and end; asked a second time, stop at once."""
@@ -130,8 +142,13 @@ class Backend:
             PlaceReport(number=0, state=PlaceState.DRAINING, handle=handle[:200], reason="more than are wanted")
             for handle in self._surplus
         ]
+        tested, checks = self._found
         message = BackendReport(
-            backend=f"{socket.gethostname()}:{os.getpid()}"[:200], kind=self._kind.name, places=places
+            backend=f"{socket.gethostname()}:{os.getpid()}"[:200],
+            kind=self._kind.name,
+            places=places,
+            tested=tested,
+            checks=checks,
         )
         try:
             directions = self._frontend.report(message)
@@ -140,12 +157,37 @@ class Backend:
             self._complain(str(error))
             return
         self._complain("")
+        if tested:
+            self._found = (0, [])
         self._take(directions)
+        if directions.test and directions.test != tested:
+            self._begin_test(directions.test)
 
     def _has_changed(self) -> bool:
         """Whether the cluster managers stand otherwise than was reported."""
         standing = self._kind.standing([place.handle for place in self._places if place.handle])
         return [(place.handle, standing.get(place.handle, Standing())) for place in self._places] != self._reported
+
+    def _begin_test(self, number: int) -> None:
+        """Look at what cluster managers need, beside all else, as a host that is away takes its time."""
+        if self._testing is None or not self._testing.is_alive():
+            self._testing = threading.Thread(target=self._test, args=(number,), name="test", daemon=True)
+            self._testing.start()
+
+    def _test(self, number: int) -> None:
+        try:
+            found = self._kind.test(self._directions)
+        except Exception as error:  # the edge: whoever waits for the outcome hears of it
+            log.exception("the test failed")
+            found = [Check("backend", "test", False, f"defect of the backend: {error!r}")]
+        self._found = (
+            number,
+            [
+                CheckReport(where=each.where[:200], what=each.what[:40], is_well=each.is_well, says=each.says[:1000])
+                for each in found
+            ],
+        )
+        self._report_at = 0.0
 
     @staticmethod
     def _report_of(place: Place, standing: Standing, now: float) -> PlaceReport:

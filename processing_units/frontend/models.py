@@ -76,6 +76,9 @@ class BackendState(models.Model):
     kind = models.CharField(max_length=20)
     places = models.JSONField(default=list)
     seen_at = models.DateTimeField()
+    test_wanted = models.PositiveIntegerField(default=0, help_text="number of the test that was asked for last")
+    test_done = models.PositiveIntegerField(default=0, help_text="number of the test whose outcome `checks` is")
+    checks = models.JSONField(default=list)
 
     def __str__(self) -> str:
         return f"backend of {self.unit}"

@@ -116,9 +116,10 @@ def try_lan(folder: Path, night: Path) -> str:
             with serving(installation, UNIT, installation.port + 3, *options) as (url, key_file):
                 backend = Backend(installation, url, key_file, lan)
                 wait_for(lambda: backend.test().returncode == 0, "hosts that are well", 60)
-                tested = backend.test().stdout
                 try:
                     backend.start()
+                    wait_for(lambda: "is brought up" in backend.said, "the first cluster manager", 60)
+                    tested = installation.awrecipe("units", "test", UNIT)
                     _reduce(installation, night, backend, dome, barn)
                 finally:
                     backend.stop()

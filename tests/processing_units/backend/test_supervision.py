@@ -90,6 +90,16 @@ def test_a_second_backend_of_a_unit_is_refused(unit, start_backend):
     assert "another backend of unit test runs" in second.said
 
 
+def test_a_test_that_is_wanted_is_made_once_and_told(unit, start_backend):
+    start_backend(fixed=())
+    unit.wanted = unit.wanted.model_copy(update={"test": 3})
+    eventually(lambda: unit.reports[-1].tested == 3, 20)
+    unit.wanted = unit.wanted.model_copy(update={"test": 0})
+    known = len(unit.reports)
+    eventually(lambda: len(unit.reports) > known, 20)
+    assert unit.reports[-1].tested == 0
+
+
 def test_what_the_manager_wants_holds_while_all_goes_on(unit, start_backend):
     job = unit.submit(["sleep", 4], ["product", "p.fits", 10], hint=False)
     start_backend(fixed=())
