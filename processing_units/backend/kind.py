@@ -93,6 +93,10 @@ class Kind(ABC):
         """
         return directions.cluster_managers
 
+    def allowed(self, directions: BackendDirections) -> int:
+        """Return how many cluster managers there may be: those above drain."""
+        return directions.cluster_managers
+
     def slots(self, share: int) -> int:
         """Return the slots of a cluster manager, whose share of the unit's is `share`."""
         return share

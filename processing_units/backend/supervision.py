@@ -251,7 +251,7 @@ class Backend:
     @property
     def _allowed(self) -> int:
         """Return how many cluster managers there may be."""
-        return self._wanted.cluster_managers if self._wanted is not None else 1
+        return self._kind.allowed(self._wanted) if self._wanted is not None else 1
 
     def _retire(self, place: Place) -> None:
         self._kind.drain(place.handle)

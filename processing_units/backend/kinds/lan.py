@@ -88,6 +88,10 @@ class Lan(Kind):
         self._reach = list(directions.reach)
         return len(self._settings.hosts) if directions.cluster_managers else 0
 
+    def allowed(self, directions: BackendDirections) -> int:
+        """Return the same: the hosts' number goes before that of the unit."""
+        return self.wanted(directions)
+
     def slots(self, share: int) -> int:
         """Return one, whatever the share: each host has a number of its own in the settings."""
         return 1

@@ -19,6 +19,7 @@ from processing_units.backend.host_checks import check_host
 from processing_units.backend.kind import BringUpError, Directions
 from processing_units.backend.kinds.lan import Lan, LanHost, LanSettings
 from processing_units.backend.ssh_connection import SSH_CONFIG, SshConnection, SshError, Target, control_folder, explain
+from processing_units.contract import BackendDirections
 from tests.ways import hosts as ways
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
@@ -233,6 +234,13 @@ def test_a_host_named_twice_gives_two_and_no_third(managed: Managed, host: ways.
     for handle in handles:
         managed.kind.kill(handle)
     wait_for(lambda: len(managed.kind.ended(handles)) == 2)
+
+
+def test_the_hosts_say_how_many_unless_none_is_wanted(managed: Managed) -> None:
+    one = BackendDirections(unit="lan", kind="lan", cluster_managers=1, slots=1)
+    none = one.model_copy(update={"cluster_managers": 0})
+    kind = managed.kind
+    assert (kind.wanted(one), kind.allowed(one), kind.wanted(none), kind.allowed(none)) == (2, 2, 0, 0)
 
 
 def test_a_backend_that_is_started_anew_knows_it_again(managed: Managed, host: ways.Host) -> None:
