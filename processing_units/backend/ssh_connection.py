@@ -160,6 +160,8 @@ class SshConnection:
         """End the connection and its tunnels for good."""
         self.hang_up()
         self._noted.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others are connected still
+            self._noted.parent.rmdir()
 
     def _forward(self, address: str, port: int) -> int:
         parts = urlsplit(address)
