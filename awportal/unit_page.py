@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from django.contrib.auth.models import User
+
 from archive.context import Context
+from awportal.unit_throughput import Throughput, throughput_of
 from processing_units.contract import JobState
 from processing_units.frontend.canary import CanaryLook
 from processing_units.frontend.health import health_of
 from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit, UnitChange
 from processing_units.frontend.permissions import may_manage_unit, visible_runs
 from processing_units.frontend.unit_settings import shown
-from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load
+from processing_units.frontend.waiting import UnitLoad, UserLoad, live_cluster_managers, unit_load
 
 _COMMITS_SHOWN = 15
 _GONE_SHOWN = 5
 _CHANGES_SHOWN = 10
+_USERS_SHOWN = 30
 
 
 @dataclass
@@ -35,6 +39,8 @@ class UnitLook:
     settings: dict[str, str] = field(default_factory=dict)
     may_manage: bool = False
     canary: CanaryLook | None = None
+    throughput: Throughput | None = None
+    by_user: list[tuple[str, UserLoad]] = field(default_factory=list)
 
     @property
     def busy_share(self) -> int:
@@ -50,6 +56,8 @@ def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = Fals
     if not in_full:
         return look
     look.may_manage = may_manage_unit(unit, context)
+    look.throughput = throughput_of(unit, load.now)
+    look.by_user = _by_user(load, context, everybody=look.may_manage)
     look.settings = shown(unit)
     look.changes = list(unit.changes.order_by("-pk")[:_CHANGES_SHOWN])
     look.managers = list(live_cluster_managers(unit).order_by("node", "key"))
@@ -60,3 +68,15 @@ def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = Fals
     look.running = list(jobs.filter(state=JobState.RUNNING).select_related("cluster_manager").order_by("started")[:50])
     look.waiting = list(jobs.filter(state=JobState.QUEUED).order_by("run", "ordinal")[:_COMMITS_SHOWN])
     return look
+
+
+def _by_user(load: UnitLoad, context: Context, *, everybody: bool) -> list[tuple[str, UserLoad]]:
+    """Return what each user has there; to whom does not manage the unit, others are one line without names."""
+    own = context.user.pk if context.user else 0
+    names = dict(User.objects.filter(pk__in=load.users).values_list("pk", "username"))
+    rows = [(names.get(pk, "?"), user) for pk, user in load.users.items() if everybody or pk == own]
+    others = [user for pk, user in load.users.items() if pk != own]
+    if others and not everybody:
+        many = f"{len(others)} other user{'s' if len(others) > 1 else ''}"
+        rows.append((many, UserLoad(sum(each.running for each in others), sum(each.queued for each in others), 0)))
+    return sorted(rows, key=lambda row: (-row[1].running, -row[1].queued, row[0]))[:_USERS_SHOWN]

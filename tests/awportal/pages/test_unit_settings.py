@@ -10,6 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from processing_units.contract import BackendReport
+from processing_units.frontend.backends import report as report_of_backend
 from processing_units.frontend.models import Job, ProcessingUnit, Run
 from tests.awportal.pages.test_pages import text_of
 
@@ -85,3 +87,20 @@ def test_everything_of_a_unit_is_cancelled_on_purpose_only(waiting: Run, staff: 
 def test_all_of_ones_own_is_cancelled(waiting: Run, anna: User, ben: User, browser_of: Browser) -> None:
     assert "0 jobs of 0 runs cancelled" in text_of(browser_of(ben).post("/runs/cancel/", follow=True))
     assert "1 jobs of 1 runs cancelled" in text_of(browser_of(anna).post("/runs/cancel/", follow=True))
+
+
+def test_the_page_tells_who_waits_what_was_done_and_what_the_backend_says(
+    waiting: Run, unit: ProcessingUnit, staff: User, anna: User, ben: User, browser_of: Browser
+) -> None:
+    report = BackendReport.model_validate(
+        {"backend": "login1 77", "kind": "slurm", "places": [{"number": 1, "state": "held", "handle": "4711",
+         "reason": "JobHeldUser <script>"}]}
+    )  # fmt: skip
+    report_of_backend(unit, report)
+    page = browser_of(staff).get("/units/local/")
+    assert re.search(r"anna 0 1 ", text_of(page))
+    assert re.search(r"4711 ", text_of(page))
+    assert "JobHeldUser &lt;script&gt;" in page.content.decode()
+    assert re.search(r"<b class=\"num\">1</b> jobs done, <b class=\"num\">1</b> failed", page.content.decode())
+    assert "1 other user 0 1" in text_of(browser_of(ben).get("/units/local/"))
+    assert "anna 0 1" in text_of(browser_of(anna).get("/units/local/"))
