@@ -157,6 +157,18 @@ class Portal:
         """Return the changes of a unit's settings, newest first."""
         return list(self._json("GET", f"/units/{_segment(name)}/history", params={"limit": limit})["items"])
 
+    def unit_keys(self, name: str) -> list[Json]:
+        """Return the keys that workers may join a unit with, without the keys themselves."""
+        return list(self._json("GET", f"/units/{_segment(name)}/keys")["items"])
+
+    def make_unit_key(self, name: str, note: str) -> Json:
+        """Make a key that workers may join a unit with; it is told this once."""
+        return self._json("POST", f"/units/{_segment(name)}/keys", json={"note": note})
+
+    def revoke_unit_key(self, name: str, number: int) -> None:
+        """Make a key of workers void."""
+        self.call("DELETE", f"/units/{_segment(name)}/keys/{number}")
+
     def test_unit(self, name: str) -> int:
         """Have the unit's backend look at its hosts; return the number of the test."""
         return int(self._json("POST", f"/units/{_segment(name)}/test")["number"])

@@ -1,8 +1,10 @@
-"""`awrecipe units list | show | set | drain | accept | history | test | move | quota`: where jobs run."""
+"""`awrecipe units list | show | set | drain | accept | history | test | keys | move | quota`: where jobs run."""
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -127,6 +129,57 @@ def history(
          entry["after"] or "-")
         for entry in items
     ])  # fmt: skip
+
+
+@units.command()
+def keys(
+    context: typer.Context,
+    name: UnitName,
+    new: Annotated[str, typer.Option(help="Make a key; say for whom or what.", metavar="FOR")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the new key there (mode 0600), not to the terminal.")
+    ] = None,
+    revoke: Annotated[int, typer.Option(help="Make a key void, by its number.", metavar="NUMBER", min=0)] = 0,
+    json: JsonOption = False,
+) -> None:
+    """List the keys with which workers join a unit (awworker), make one, or make one void."""
+    if bool(new) + bool(revoke) > 1 or (output is not None and not new):
+        raise UsageProblem("--new makes a key, --revoke makes one void: one at a time, and -o goes with --new")
+    with session_of(context).open() as portal:
+        if revoke:
+            portal.revoke_unit_key(name, revoke)
+            say(f"key {revoke} of unit {name} is void")
+        elif new:
+            _tell_key(portal.make_unit_key(name, new), output, json)
+        else:
+            _list_keys(portal.unit_keys(name), json)
+
+
+def _tell_key(made: Json, output: Path | None, json: bool) -> None:
+    if output is not None:
+        try:
+            with open(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+                file.write(made["key"] + "\n")
+        except OSError as problem:
+            hint = f"key {made['number']} is made and told nobody: revoke it, and make another"
+            raise UsageProblem(f"{output} cannot be written: {problem.strerror}", hint=hint) from None
+    if json:
+        out_json({name: value for name, value in made.items() if output is None or name != "key"})
+        return
+    if output is None:
+        out(made["key"])
+    say(f"key {made['number']}; a worker joins with: awworker {made['url']} --key-file {output or 'FILE'}")
+
+
+def _list_keys(found: list[Json], json: bool) -> None:
+    if json:
+        out_json(found)
+    elif found:
+        out_table(("key", "for", "made by", "made (UT)"), [
+            (key["number"], key["note"], key["made_by"], key["made"][:19].replace("T", " ")) for key in found
+        ])  # fmt: skip
+    else:
+        say("no keys; --new FOR makes one")
 
 
 @units.command()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime
 from typing import Annotated
 
+from django.contrib.auth.models import User
 from django.http import HttpRequest
-from ninja import Query, Router
+from ninja import Query, Router, Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from awportal.api.authentication import context_of_request, user_of
 from awportal.api.runs import CancelledRuns
 from processing_units.contract import CheckReport
+from processing_units.frontend import join_keys
 from processing_units.frontend.backends import ask_for_test, outcome_of_test
 from processing_units.frontend.cancel import cancel_on_unit
 from processing_units.frontend.health import DOWN, DRAINING, RUNNING, UP, WARNING, health_of
@@ -120,6 +122,37 @@ class TestOutcome(BaseModel):
     checks: list[CheckReport]
 
 
+class KeyInformation(BaseModel):
+    """A key that workers join with; the key itself is told once, when it is made."""
+
+    number: int
+    note: str
+    made_by: str
+    made: datetime.datetime
+
+
+class KeyList(BaseModel):
+    """Keys, oldest first."""
+
+    items: list[KeyInformation]
+
+
+class KeyWanted(BaseModel):
+    """What a new key is for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: str = Field(min_length=1, max_length=200)
+
+
+class MadeKey(BaseModel):
+    """A new key, told this once."""
+
+    number: int
+    key: str
+    url: str
+
+
 @router.get("/units", response=UnitList)
 def list_units(request: HttpRequest) -> UnitList:
     """List the processing units that you may use or manage, and how they stand."""
@@ -189,12 +222,52 @@ def outcome_of_unit_test(request: HttpRequest, name: str, number: int) -> TestOu
     return TestOutcome(done=checks is not None, checks=checks or [])
 
 
+@router.get("/units/{name}/keys", response=KeyList)
+def list_keys(request: HttpRequest, name: str) -> KeyList:
+    """List the keys with which workers may join a unit."""
+    found = join_keys.of_workers(_managed(request, name)[0])
+    return KeyList(
+        items=[
+            KeyInformation(
+                number=key.pk,
+                note=key.note,
+                made=key.made_at,
+                made_by=key.made_by.get_username() if key.made_by else "",
+            )
+            for key in found
+        ]
+    )
+
+
+@router.post("/units/{name}/keys", response={201: MadeKey})
+def make_key(request: HttpRequest, name: str, wanted: KeyWanted) -> Status[MadeKey]:
+    """Make a key with which any number of workers may join a unit, until it is revoked."""
+    unit, user = _managed(request, name)
+    made = join_keys.make_for_workers(unit, user, wanted.note)
+    return Status(201, MadeKey(number=made.number, key=made.key, url=f"http://{unit.host}:{unit.port}"))
+
+
+@router.delete("/units/{name}/keys/{number}", response={204: None})
+def revoke_key(request: HttpRequest, name: str, number: int) -> Status[None]:
+    """Make a key void: workers that joined with it are refused from now on, and their jobs run elsewhere."""
+    unit, user = _managed(request, name)
+    join_keys.revoke(unit, number, user)
+    return Status(204, None)
+
+
 @router.post("/units/{name}/cancel", response=CancelledRuns)
 def cancel_unit(request: HttpRequest, name: str) -> CancelledRuns:
     """Cancel all that waits or runs on a unit, whosever it is."""
     context = context_of_request(request)
     done = cancel_on_unit(find_unit(name, context), context)
     return CancelledRuns(runs=done.runs, jobs=done.jobs)
+
+
+def _managed(request: HttpRequest, name: str) -> tuple[ProcessingUnit, User]:
+    context = context_of_request(request)
+    unit = find_unit(name, context)
+    require_management_of_unit(unit, context)
+    return unit, user_of(request)
 
 
 def _described(unit: ProcessingUnit, load: UnitLoad) -> UnitInformation:

@@ -9,13 +9,15 @@ import secrets
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from processing_units.contract import KeyRequest, NewKey
 from processing_units.frontend.attempts import hash_of
-from processing_units.frontend.clock import seconds_from_now
-from processing_units.frontend.models import JoinKey, ProcessingUnit
+from processing_units.frontend.clock import database_now, seconds_from_now
+from processing_units.frontend.models import JoinKey, ProcessingUnit, UnitChange
+from processing_units.frontend.refusals import NotFound
 
 
 def make_for_place(unit: ProcessingUnit, message: KeyRequest) -> NewKey:
@@ -25,14 +27,41 @@ def make_for_place(unit: ProcessingUnit, message: KeyRequest) -> NewKey:
     return _make(unit, place=message.place, expires_at=seconds_from_now(message.valid_seconds))
 
 
-def make_for_workers(unit: ProcessingUnit, user: User, note: str) -> str:
-    """Return a new key that any number of workers may join with, until it is revoked."""
-    return _make(unit, made_by=user, note=note[:200]).key
+def make_for_workers(unit: ProcessingUnit, user: User, note: str) -> NewKey:
+    """Return a new key that any number of workers may join with, until it is revoked; the history tells of it."""
+    with transaction.atomic():
+        made = _make(unit, made_by=user, note=note[:200])
+        _note(unit, user, "", f"{made.number}: {note}")
+    return made
 
 
-def revoke(unit: ProcessingUnit, number: int) -> bool:
-    """Make a key void; whoever joined with it is refused from now on. Return whether there was such a key."""
-    return bool(unit.join_keys.filter(pk=number, revoked_at__isnull=True).update(revoked_at=Now()))
+def of_workers(unit: ProcessingUnit) -> QuerySet[JoinKey]:
+    """Return the keys of a unit that workers may join with."""
+    return unit.join_keys.filter(place__isnull=True, revoked_at__isnull=True).select_related("made_by").order_by("pk")
+
+
+def revoke(unit: ProcessingUnit, number: int, user: User) -> None:
+    """Make a workers' key void; whoever joined with it is refused from now on.
+
+    Raises
+    ------
+    NotFound
+        The unit has no such key.
+    """
+    with transaction.atomic():
+        found = of_workers(unit).filter(pk=number).first()
+        if found is None or not of_workers(unit).filter(pk=number).update(revoked_at=Now()):
+            raise NotFound(
+                f"unit {unit.name} has no key {number}", hint=f"`awrecipe units keys {unit.name}` lists them"
+            )
+        _note(unit, user, f"{number}: {found.note}", "")
+
+
+def _note(unit: ProcessingUnit, user: User, before: str, after: str) -> None:
+    UnitChange.objects.create(
+        unit=unit, user=user, who=user.get_username(), made=database_now(), setting="join key",
+        value_before=before[:1000], value_after=after[:1000],
+    )  # fmt: skip
 
 
 def unit_joined(key: str, cluster_manager: str) -> ProcessingUnit | None:

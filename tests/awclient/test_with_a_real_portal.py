@@ -21,6 +21,7 @@ from archive.models import Profile
 from awclient.main import run
 from awclient.session import complete_recipe
 from awportal.tokens import make_token
+from processing_units.frontend.join_keys import unit_joined
 from processing_units.frontend.models import ProcessingUnit, Quota, Run
 from recipes.catalogue import find_recipe
 
@@ -242,3 +243,22 @@ def test_what_one_may_have_is_shown_and_an_administrator_changes_it(awrecipe: An
     Quota.objects.update(counted_at=None)
     said = "".join(awrecipe("ingest", str(night / "b1.fits"))[1:])
     assert "and you may keep 1 bytes" in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_manager_makes_keys_for_workers(awrecipe: Any, tmp_path: Path) -> None:
+    code, _, err = awrecipe("units", "keys", "local", "--new", "the lab")
+    assert (code, "process manager" in err) == (3, True)
+    User.objects.update(is_staff=True)
+    file = tmp_path / "join.key"
+    code, out, err = awrecipe("units", "keys", "local", "--new", "the lab", "-o", str(file))
+    assert (code, file.stat().st_mode & 0o777) == (0, 0o600)
+    key = file.read_text().strip()
+    assert key not in out + err
+    assert unit_joined(key, "worker") == ProcessingUnit.objects.get()
+    [listed] = json.loads(awrecipe("units", "keys", "local", "--json")[1])
+    assert (listed["note"], listed["made_by"]) == ("the lab", "anna")
+    assert awrecipe("units", "keys", "local", "--new", "more", "-o", str(file))[0] == 2
+    assert awrecipe("units", "keys", "local", "--revoke", str(listed["number"]))[0] == 0
+    assert unit_joined(key, "worker") is None
+    assert awrecipe("units", "keys", "local", "--revoke", str(listed["number"]))[0] == 2

@@ -34,7 +34,8 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/runs/{number}/retry", "/runs/{number}/archive", "/runs/{number}/move", "/runs/cancel", "/quota",
         "/quota/{name}",
         "/units/{name}", "/units/{name}/history", "/units/{name}/cancel",
-        "/units/{name}/test", "/units/{name}/test/{number}", "/whoami", "/units",
+        "/units/{name}/test", "/units/{name}/test/{number}", "/units/{name}/keys", "/units/{name}/keys/{number}",
+        "/whoami", "/units",
         "/tokens", "/tokens/{number}", "/code", "/code/{digest}",
     }  # fmt: skip
 

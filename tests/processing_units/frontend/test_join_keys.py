@@ -21,6 +21,7 @@ from processing_units.contract import (
 )
 from processing_units.frontend import join_keys
 from processing_units.frontend.models import BackendState, JoinKey, ProcessingUnit
+from processing_units.frontend.refusals import NotFound
 from tests.processing_units.frontend.conftest import together
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("processing_units.frontend.unit_urls")]
@@ -70,16 +71,22 @@ def test_a_join_key_asks_for_no_other_key(unit: ProcessingUnit, unit_client: Pos
 
 
 def test_workers_share_a_key_until_it_is_revoked(unit: ProcessingUnit, unit_client: Post) -> None:
-    key = join_keys.make_for_workers(unit, User.objects.create(username="manager"), "the lab")
+    manager = User.objects.create(username="manager")
+    key = join_keys.make_for_workers(unit, manager, "the lab").key
     other = ProcessingUnit.objects.create(name="other", port=1, key_hash="0" * 64)
     for name in ("one", "two"):
         assert unit_client("up", up(name), key).status_code == 200
     number = JoinKey.objects.get().pk
     new_key(unit_client, void=[number])  # a backend makes only its own void
     assert unit_client("up", up("one"), key).status_code == 200
-    assert not join_keys.revoke(other, number)
-    assert join_keys.revoke(unit, number)
+    with pytest.raises(NotFound):
+        join_keys.revoke(other, number, manager)
+    join_keys.revoke(unit, number, manager)
     assert unit_client("up", up("one"), key).status_code == 401
+    told = [(change.who, change.setting, change.value_before, change.value_after) for change in unit.changes.all()]
+    assert sorted(told) == [
+        ("manager", "join key", "", f"{number}: the lab"), ("manager", "join key", f"{number}: the lab", "")
+    ]  # fmt: skip
 
 
 @pytest.mark.django_db(transaction=True)
