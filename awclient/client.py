@@ -167,7 +167,9 @@ class Portal:
 
     def revoke_unit_key(self, name: str, number: int) -> None:
         """Make a key of workers void."""
-        self.call("DELETE", f"/units/{_segment(name)}/keys/{number}")
+        response = self.call("DELETE", f"/units/{_segment(name)}/keys/{number}")
+        if not response.is_success:
+            raise self._error(response)
 
     def test_unit(self, name: str) -> int:
         """Have the unit's backend look at its hosts; return the number of the test."""

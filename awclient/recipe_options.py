@@ -94,6 +94,16 @@ def parse_directions(recipe: Json, arguments: Sequence[str]) -> Directions:
     return directions
 
 
+def names_in(chain: str) -> list[str]:
+    """Return the names of the recipes in what a user wrote, like ``Reduce>Science``."""
+    names = [name.strip() for name in chain.split(">")]
+    if not all(names):
+        raise UsageProblem(
+            f"{chain!r} names no recipe at one place", hint="write one name, or some like Reduce>Science>Coadd"
+        )
+    return names
+
+
 def chain_of(recipes: Sequence[Json]) -> Json:
     """Return a chain as one recipe: the first one's inputs, the others' calibrations, and the parameters of all.
 

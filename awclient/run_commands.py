@@ -105,12 +105,12 @@ def _submission(
     pairs: list[str],
     trees: _Trees,
 ) -> Submission:
-    from awclient.recipe_options import chain_of, parse_directions, read_parameter_file
+    from awclient.recipe_options import chain_of, names_in, parse_directions, read_parameter_file
     from awclient.selection import Filters, select_inputs
     from awclient.shipping import environment_of
     from processing_units.contract import Submission
 
-    found = chain_of([portal.recipe(name.strip(), trees.digest) for name in recipe.split(">")])
+    found = chain_of([portal.recipe(name, trees.digest) for name in names_in(recipe)])
     directions = parse_directions(found, arguments)
     parameters = read_parameter_file(params) if params else {}
     for pair in pairs:

@@ -85,8 +85,8 @@ def source_list(
     Notes
     -----
     Detection, deblending, cleaning and all columns as in SExtractor (Bertin & Arnouts 1996, A&AS 117, 393, and its
-    manual), filtered with the 3 × 3 kernel of default.conv; the background is its mesh too.
-    The noise is one number, or follows a variance or weight as with WEIGHT_TYPE MAP_VAR or
+    manual), filtered with the 3 × 3 kernel of default.conv; the background is that of its library form sep (Barbary
+    2016, JOSS 1, 58). The noise is one number, or follows a variance or weight as with WEIGHT_TYPE MAP_VAR or
     MAP_WEIGHT. Where a frame's values are no counts (regridded and coadded ones) the photons' noise follows from how
     its variance rises with its signal. ``SID`` is the source's number in the list; the list's own is its product
     number. ``CLASS_STAR`` is not SExtractor's neural network: it is a logistic function of FLUX_RADIUS in units of that

@@ -11,7 +11,7 @@ from awclient.configuration import Configuration, read_configuration, write_conf
 from awclient.errors import EXIT_USAGE, NotAllowed, UsageProblem
 from awclient.ingest import frames_below, read_type_rules
 from awclient.main import run
-from awclient.recipe_options import describe, parse_directions, parse_ids, read_parameter_file
+from awclient.recipe_options import describe, names_in, parse_directions, parse_ids, read_parameter_file
 from awclient.terminal import clean
 
 from .descriptions import BIAS
@@ -23,6 +23,17 @@ def test_parameters_inputs_and_numbers_are_told_apart() -> None:
     assert directions.parameters == {"sigma_clip": "4", "overscan_correction": "0", "interpolate": True}
     assert directions.inputs == {"": [12, 13, 14, 20], "read_noise": [7]}
     assert parse_directions(BIAS, ["--no-interpolate"]).parameters == {"interpolate": False}
+
+
+def test_names_of_a_chain_are_told_apart() -> None:
+    assert names_in("Bias") == ["Bias"]
+    assert names_in("Reduce > Science>Coadd") == ["Reduce", "Science", "Coadd"]
+
+
+@pytest.mark.parametrize("chain", ["", ">", "Reduce>>Coadd", "Reduce>", " >Reduce"])
+def test_a_chain_with_a_gap_is_refused(chain: str) -> None:
+    with pytest.raises(UsageProblem, match="names no recipe"):
+        names_in(chain)
 
 
 @pytest.mark.parametrize(

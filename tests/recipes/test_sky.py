@@ -1,12 +1,10 @@
-"""The sky of a frame: level and noise under stars, damage and gradients, beside the truth and beside sep."""
+"""The sky of a frame: level and noise under stars, damage and gradients, beside the truth."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import sep
 
-from recipes import threads
 from recipes.ccd.sky import measure_sky
 from recipes.errors import UsageError
 
@@ -41,36 +39,25 @@ def test_level_and_noise_are_those_of_the_truth(image: np.ndarray) -> None:
     assert sky.noise_map.mean() == pytest.approx(NOISE, rel=0.05)
 
 
-def test_it_agrees_with_sep(image: np.ndarray) -> None:
-    ours = measure_sky(image, NO_BAD, MESH)
-    theirs = sep.Background(image, bw=MESH, bh=MESH, fw=3, fh=3)
-    inner = np.s_[MESH:-MESH, MESH:-MESH]
-    assert np.abs(ours.level_map - theirs.back())[inner].max() < 0.05 * NOISE
-    assert np.abs(ours.noise_map - theirs.rms())[inner].max() < 0.05 * NOISE
+@pytest.mark.parametrize(("peak", "fwhm"), [(6e4, 6), (2e5, 6), (1e6, 3)])
+def test_beside_a_bright_star_in_the_corner_it_is_still_the_sky(peak: float, fwhm: float) -> None:
+    rows, columns = np.mgrid[:256, :256]
+    data = np.random.default_rng(5).normal(100, 5, (256, 256))
+    data += peak * np.exp(-((rows - 30) ** 2 + (columns - 34) ** 2) * 2.77 / fwhm**2)
+    sky = measure_sky(data.astype(np.float32), np.zeros(data.shape, bool), MESH)
+    assert sky.level_map[30, 34] == pytest.approx(100, abs=1)
+    assert sky.noise_map[30, 34] == pytest.approx(5, rel=0.25)
 
 
-@pytest.mark.parametrize("damage", [1e6, 1e18, 3e38, -3e38, np.nan, np.inf, "many sizes"])
-def test_damage_in_a_twentieth_of_the_pixels_changes_little(image: np.ndarray, damage: float | str) -> None:
+@pytest.mark.parametrize("damage", [1e6, 1e18, 3e38, -3e38, np.nan, np.inf])
+def test_damage_in_a_twentieth_of_the_pixels_changes_little(image: np.ndarray, damage: float) -> None:
     before = measure_sky(image, NO_BAD, MESH)
     hurt = np.random.default_rng(4).random(SHAPE) < 0.05
-    sizes = 10.0 ** np.linspace(4, 38, hurt.sum()) if damage == "many sizes" else damage
-    image[hurt] = sizes
+    image[hurt] = damage
     after = measure_sky(image, NO_BAD, MESH)
     # What is left of a twentieth on one side of the median moves it by 0.06 sigma.
     assert np.abs(after.level_map - before.level_map).max() < 0.15 * NOISE
     assert np.abs(after.noise_map - before.noise_map).max() < 0.1 * NOISE
-
-
-def test_it_does_not_depend_on_threads(image: np.ndarray) -> None:
-    found = []
-    try:
-        for number in (1, 2):
-            threads.allow(number)
-            found.append(measure_sky(image, NO_BAD, MESH))
-    finally:
-        threads.allow(1)
-    assert np.array_equal(found[0].level_map, found[1].level_map)
-    assert np.array_equal(found[0].noise_map, found[1].noise_map)
 
 
 def test_a_frame_without_numbers_is_refused(image: np.ndarray) -> None:
@@ -80,8 +67,8 @@ def test_a_frame_without_numbers_is_refused(image: np.ndarray) -> None:
         measure_sky(image, ~NO_BAD, MESH)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (65, 64)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (65, 64), (65, 65), (129, 66)])
 def test_odd_shapes(shape: tuple[int, int]) -> None:
     sky = measure_sky(np.full(shape, 7.0, np.float32), np.zeros(shape, bool), MESH)
     assert sky.level_map.shape == shape
-    assert np.all(sky.level_map == 7)
+    assert np.allclose(sky.level_map, 7, rtol=1e-6)
