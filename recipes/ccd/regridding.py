@@ -42,6 +42,7 @@ Method = Literal["NEAREST", "BILINEAR", "LANCZOS2", "LANCZOS3", "LANCZOS4"]
 # Side of the pieces in which a frame is resampled: its pixels and those of the grid stay in a core's own cache.
 TILE = 512  # at most WIDEST of the kernels
 _INSIDE = 1e-3  # pixel by which a place may lie beyond the outermost centres
+_MOST_SAMPLES = 16  # places across a pixel of the grid: their number goes with the square
 _SAMPLES_OF_NOISE = 4096
 _GOLDEN = (0.7548776662466927, 0.5698402909980532)  # steps that fill a square evenly (Roberts 2018, R2)
 
@@ -106,8 +107,8 @@ def regrid(
     Raises
     ------
     UsageError
-        The frame has no coordinate system or one that cannot be inverted, lies far from the grid, or `scale` is not
-        above zero.
+        The frame has no coordinate system or one that cannot be inverted, lies far from the grid, its pixels are
+        smaller than the grid's by more than a factor of 16, or `scale` is not above zero.
     """
     from recipes.ccd.kernels.lanczos import Kernel
     from recipes.ccd.kernels.lanczos_weights import weights_of
@@ -121,6 +122,11 @@ def regrid(
     places = find_places(cards, shape, grid, box, name)
     x0, y0, width, height = box
     samples = _samples(places)
+    if samples > _MOST_SAMPLES:
+        raise UsageError(
+            f"the grid's pixels are {samples} times those of {name}",
+            hint=f"choose a pixel_scale of at most {_MOST_SAMPLES} times the frame's",
+        )
     taps, terms = weights_of(method)
     noise_factor, area = _noise_factor(places, shape, box, taps, terms, samples)
     made = Regridded(np.empty((height, width), np.float32), np.empty((height, width), np.float32),
