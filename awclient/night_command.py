@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from awclient.night import NightReport
 
 
-_REASONS_TOLD = 3
+_REASONS_TOLD = 10
 
 
 def register(app: typer.Typer) -> None:

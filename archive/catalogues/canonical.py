@@ -24,6 +24,9 @@ _ANGLES = {"mas": 1e-3, "milliarcsec": 1e-3, "arcsec": 1.0, '"': 1.0, "arcs": 1.
 _PAIR_SIGNAL = 2.5 / np.log(10.0)
 
 
+_CALLED_HOURS = re.compile(r"(?i:[_ ]h(?:ou)?rs?|hours?)$|RAh(?:rs?)?$")
+
+
 @dataclass
 class Stars:
     """What a file gives, in the canonical units; NaN where it is not known."""
@@ -142,7 +145,9 @@ def _angle(table: TableRead, rule: Rule, full_turn: float) -> tuple[Floats, floa
     if unit.startswith("rad"):
         return np.degrees(values), 0.0
     finite = values[np.isfinite(values)]
-    if full_turn == 24.0 and not unit and len(finite) and finite.min() < 6 and 18 < finite.max() <= 24:
+    around = len(finite) > 0 and finite.min() < 6 and 18 < finite.max() <= 24
+    called_hours = len(finite) > 0 and finite.max() <= 24 and _CALLED_HOURS.search(rule.columns[0]) is not None
+    if full_turn == 24.0 and not unit and (around or called_hours):
         raise NotACatalogue(
             f"{rule.text} runs from {finite.min():.3f} to {finite.max():.3f}: hours or degrees?",
             f"say --columns ra={rule.columns[0]}[hour] or ra={rule.columns[0]}[deg]",

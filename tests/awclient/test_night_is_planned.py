@@ -151,9 +151,9 @@ def test_exposures_that_are_jobs_of_their_own_are_apart_by_temperature() -> None
 
 def test_what_is_not_possible_for_one_reason_is_told_once() -> None:
     entries = [{"recipe": "Zeropoint", "what": f"chip {n}", "reason": "no catalogue"} for n in (1, 2, 3)]
-    entries += [{"recipe": "Science", "what": f"chip {n}", "reason": f"frame {n} is empty"} for n in range(5)]
+    entries += [{"recipe": "Science", "what": f"chip {n}", "reason": f"frame {n} is empty"} for n in range(12)]
     assert told_together(entries) == [
         "Zeropoint chip 1 and 2 more: no catalogue",
-        *(f"Science chip {n}: frame {n} is empty" for n in range(3)),
+        *(f"Science chip {n}: frame {n} is empty" for n in range(10)),
         "Science: 2 more reasons (--json lists all)",
     ]

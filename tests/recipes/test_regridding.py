@@ -288,7 +288,7 @@ def test_what_cannot_be_placed_is_refused():
     with pytest.raises(UsageError, match="cannot be scaled"):
         regrid(one, one, none, linear_cards((30, 30)), GRID, scale=0.0)
     coarse = Grid(*CENTRE, 20 * SCALE)
-    with pytest.raises(UsageError, match="pixels are 20 times those of fine.fits"):
+    with pytest.raises(UsageError, match=r"pixels are 20 times those of fine\.fits"):
         regrid(one, one, none, linear_cards((30, 30)), coarse, name="fine.fits")
     folded = sip_cards((400, 400), -300.0)
     ones = np.ones((400, 400), np.float32)

@@ -41,6 +41,8 @@ def later(seconds: float) -> None:
                 model.objects.filter(pk=row.pk).update(
                     **{column: moment - timedelta(seconds=seconds) if moment else None}
                 )
+    for run in Run.objects.all():  # a key names the second in which a canary was sent
+        Run.objects.filter(pk=run.pk).update(idempotency_key=f"{run.idempotency_key}, {seconds} s before")
 
 
 def test_it_goes_the_whole_road_and_leaves_nothing(context: Context, unit: ProcessingUnit) -> None:
