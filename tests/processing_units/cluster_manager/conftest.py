@@ -92,8 +92,13 @@ class Worker:
 
     def leftovers(self) -> list[Path]:
         """Files of jobs that are still there."""
-        walk = os.walk(self.scratch)  # unlike rglob it does not mind what vanishes meanwhile
-        return [Path(folder, name) for folder, _, names in walk for name in names if name != "lock"]
+        # Unlike os.walk, find minds neither what vanishes meanwhile nor folders within folders, thousands deep.
+        found = subprocess.run(
+            ["find", str(self.scratch), "!", "-type", "d", "!", "-name", "lock", "-print0"],
+            capture_output=True,
+            check=False,
+        )
+        return [Path(os.fsdecode(name)) for name in found.stdout.split(b"\0") if name]
 
     def wait(self, seconds: float = 15) -> int:
         return self.process.wait(seconds)
