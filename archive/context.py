@@ -103,6 +103,25 @@ def may_change(context: Context, product: Product) -> bool:
     return product.privilege >= Privilege.PROJECT and is_manager(user, product.project)
 
 
+def why_not_raise(context: Context, product: Product, level: int, project: Project | None) -> str:
+    """Return why this context may not raise a product that it sees to this level, or "".
+
+    Its creator, the managers of its project and administrators raise it to all users; managers and administrators to
+    the world. `project` is that of the product, or the one it is to belong to from now on.
+    """
+    if not may_change(context, product):
+        return "only its creator, a manager of its project or an administrator publishes this product"
+    if level == Privilege.PROJECT:
+        if project is None:
+            return "it belongs to no project: name one of yours, or choose one in your context"
+        if not (is_member(context.user, project) or (context.user is not None and context.user.is_superuser)):
+            return f"you are in no project {project}"
+    if level >= Privilege.WORLD and not may_publish(context.user, project):
+        whose = f"of {project}" if project else "of a project that it belongs to"
+        return f"only a manager {whose} shows it to the world"
+    return ""
+
+
 def with_privilege(context: Context, privilege: int | None) -> Context:
     """Return `context` with the privilege level asked for new products, or raise PermissionDenied with the reason.
 

@@ -145,6 +145,24 @@ class Product(models.Model):
         return self.name
 
 
+class Publication(models.Model):
+    """One step up of who sees a product: who took it, when, and into which project. Never changed and never removed."""
+
+    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="publications")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    who = models.CharField(max_length=150, help_text="how the user was called")
+    made = models.DateTimeField()
+    privilege_before = models.PositiveSmallIntegerField(choices=Privilege)
+    privilege_after = models.PositiveSmallIntegerField(choices=Privilege)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.product_id}: {self.privilege_before} to {self.privilege_after}"
+
+
 class LimitSource(models.TextChoices):
     """Where a limit comes from: the recipes' own table, the history of a chip, or a person."""
 

@@ -202,6 +202,26 @@ def _family(context: Context, product: Product, known: str, wanted: str, depth: 
     return Family(shown, readable, len(others) - len(readable), bool(generation) or len(steps) >= _FAMILY)
 
 
+def codes_behind(numbers: Iterable[int]) -> set[tuple[int, str]]:
+    """Return all shipped code that had a part in these products: (creator, digest) of them and of all their ancestors.
+
+    No ancestor is left out, seen or not, however many there are: whether products may be published rests on it.
+    """
+    codes: set[tuple[int, str]] = set()
+    seen: set[int] = set()
+    generation = set(numbers)
+    while generation:
+        seen |= generation
+        sources: set[int] = set()
+        for some in _batches(sorted(generation)):
+            shipped = Product.objects.filter(pk__in=some).exclude(code_digest="").order_by()
+            codes |= set(shipped.values_list("creator_id", "code_digest").distinct())
+            made = Lineage.objects.filter(product__in=some, source__made_by_job__isnull=False).order_by()
+            sources |= set(made.values_list("source_id", flat=True).distinct())
+        generation = sources - seen
+    return codes
+
+
 def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
     for start in range(0, len(numbers), _AT_ONCE):
         yield numbers[start : start + _AT_ONCE]

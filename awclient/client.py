@@ -90,6 +90,11 @@ class Portal:
         """Return one product with QC and lineage."""
         return self._json("GET", f"/products/{number}")
 
+    def publish(self, numbers: Sequence[int], privilege: int, project: str = "") -> Json:
+        """Let more people see products; safe to repeat."""
+        asked = {"products": list(numbers), "privilege": privilege, "project": project}
+        return self._json("POST", "/products/publish", json=asked)
+
     def plan(self, submission: Submission) -> Plan:
         """Return what a submission would do."""
         return Plan.model_validate(self._json("POST", "/plan", json=submission.model_dump(mode="json")))

@@ -1,4 +1,4 @@
-"""`awrecipe products | get | ingest`."""
+"""`awrecipe products | get | publish | ingest`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command()(products)
     app.command()(get)
+    app.command()(publish)
     app.command()(ingest)
 
 
@@ -99,11 +100,47 @@ def get(
             out(entry["path"] + ("" if entry["downloaded"] else "  (was there)"))
 
 
-def _wanted(portal: Portal, numbers: list[str], filters: dict[str, Any]) -> list[Json]:
+def publish(
+    context: typer.Context,
+    numbers: Annotated[list[str] | None, typer.Argument(help="Products' numbers, like 12,15 or 12-18.")] = None,
+    run: Annotated[int | None, typer.Option(help="All products of that run.")] = None,
+    kind: Annotated[str, typer.Option("--kind", "--type", help="With --run: only products of that kind.")] = "",
+    privilege: Annotated[int, typer.Option(help="Who is to see them: 2 project, 3 all users, 4 world, 5 VO.",
+                                           min=2, max=5)] = ...,  # type: ignore[assignment]  # typer's: required
+    project: Annotated[str, typer.Option(help="Project for those that belong to none; else your context's.")] = "",
+    json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Let more people see products: levels go up only, all of them or none, and it is kept who did so.
+
+    Your own go to your project and to all users; to the world by a manager of their project. What rests on code of
+    your own goes nowhere before a project manager has accepted the code.
+    """
+    if bool(numbers) == (run is not None) or (kind and run is None):
+        raise UsageProblem("say which products", hint="awrecipe publish 12-18 --privilege 3, or --run 7 --privilege 3")
+    with session_of(context).open() as portal:
+        wanted = _numbers(numbers) if numbers else [int(each["id"]) for each in portal.products(run=run, kind=kind)]
+        if not wanted:
+            raise UsageProblem(
+                f"run {run} has made no such product", hint=f"`awrecipe products --run {run}` lists them"
+            )
+        answer = portal.publish(wanted, privilege, project)
+    if json:
+        out_json(answer)
+        return
+    raised, rest = int(answer["published"]), len(set(wanted)) - int(answer["published"])
+    say(f"{raised} product{'' if raised == 1 else 's'} published to level {privilege}"
+        + (f"; {rest} were there before" if rest else ""))  # fmt: skip
+
+
+def _numbers(texts: list[str]) -> list[int]:
     from awclient.recipe_options import parse_ids
 
+    return [number for text in texts for number in parse_ids(text, "products")]
+
+
+def _wanted(portal: Portal, numbers: list[str], filters: dict[str, Any]) -> list[Json]:
     if numbers:
-        return [portal.product(number) for text in numbers for number in parse_ids(text, "products")]
+        return [portal.product(number) for number in _numbers(numbers)]
     if not any(filters.values()):
         raise UsageProblem(
             "no product is named", hint="name them by number, or by --run, --kind, --night, --instrument"

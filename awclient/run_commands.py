@@ -282,6 +282,8 @@ def _show_plan(plan: Plan, json: bool) -> None:
     out("parameters: " + ", ".join(f"{name}={value}" for name, value in plan.parameters.items()))
     if plan.then:
         out(f"then, on what it makes: {' > '.join(plan.then)}")
+    if plan.held_back:
+        out(f"note: {plan.held_back}")
     for number, job in enumerate(plan.jobs, 1):
         inputs = "; ".join(f"{role}: {','.join(map(str, ids))}" for role, ids in job.inputs.items())
         out(f"job {number} {job.label}: {inputs}")

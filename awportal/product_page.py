@@ -10,12 +10,13 @@ from django.urls import reverse
 
 from archive.context import Context, readable
 from archive.headers import is_private
-from archive.models import Measurement, Product
+from archive.models import Measurement, Privilege, Product, Project, Publication
 from awportal.pictures.charts import Chart, curve_chart, histogram_chart, trend_chart
 from awportal.pictures.frame_file import Card, FrameError, open_frame
 from awportal.pictures.preview import CAUSES
 from awportal.pictures.tables import Table, read_table
 from awportal.stored_files import content_of, has_picture, local_file, picture_facts
+from processing_units.frontend.publishing import Unaccepted, open_levels, unaccepted_code
 
 HISTORY = 40
 _CURVE_POINTS = 2000
@@ -95,6 +96,28 @@ def trends(product: Product, context: Context) -> list[tuple[Measurement, Chart 
         )
         histories.setdefault(row.name, []).append(point)
     return [(each, _trend(each, histories.get(each.name, []))) for each in measurements]
+
+
+@dataclass
+class Publishing:
+    """Who may see a product next, and who let it be seen so far.
+
+    ``held`` is the code for which it stays in MyDB; ``projects`` are offered where it belongs to none.
+    """
+
+    levels: list[Privilege]
+    projects: list[Project]
+    held: list[Unaccepted]
+    log: list[Publication]
+
+
+def publishing_of(product: Product, context: Context) -> Publishing:
+    """Return what the product's page offers and tells of publishing it."""
+    levels = open_levels(product, context)
+    # What rests on code that nobody accepted is in MyDB: nothing else need be looked at.
+    held = unaccepted_code([product.pk]) if levels and product.privilege == Privilege.MYDB else []
+    projects = Project.objects.filter(memberships__user=context.user).order_by("name") if not product.project else []
+    return Publishing(levels, list(projects), held, list(product.publications.select_related("project")))
 
 
 def _trend(measurement: Measurement, history: list[tuple[float, str, str, bool]]) -> Chart | None:

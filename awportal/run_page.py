@@ -59,6 +59,7 @@ class RunView:
     may_change: bool
     products: list[Product] = field(default_factory=list)
     products_in_all: int = 0
+    held_back: int = 0  # products that went to MyDB though the run asked for more
     quality: Quality | None = None
     chosen: list[ChosenCalibrations] = field(default_factory=list)
     failed: list[Job] = field(default_factory=list)
@@ -103,6 +104,7 @@ def view_run(run: Run, context: Context, *, state: JobState | None = None, page:
     made = visible(context).filter(made_by_run=run.pk).order_by("-pk")
     view.products = with_pictures(list(made.defer("parameters")[:PRODUCTS_SHOWN]))
     view.products_in_all = made.count()
+    view.held_back = made.filter(privilege__lt=run.privilege).count()
     view.quality = quality_of(made)
     view.failed = list(run.jobs.filter(state=JobState.FAILED).order_by("ordinal")[:3])
     view.log_job = _job_to_follow(run)

@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("products/<int:pk>/header/", products.product_header, name="product-header"),
     path("products/<int:pk>/inputs/<slug:role>/", products.product_inputs, name="product-inputs"),
     path("products/<int:pk>/verdict/", products.judge, name="judge"),
+    path("products/<int:pk>/publish/", products.publish_product, name="publish-product"),
     path("products/<int:pk>/picture/<slug:size>.png", products.product_picture, name="product-picture"),
     path("products/<int:pk>/download/<slug:format_name>/", products.download, name="download"),
     path("recipes/", recipes.recipes, name="recipes"),

@@ -137,6 +137,7 @@ class Plan(Message):
     unit_reason: str
     jobs: list[PlannedJob]
     then: list[str] = Field(default_factory=list, description="recipes of the chain that follow on what this makes")
+    held_back: str = Field(default="", description="why results stay in MyDB, where more was asked for")
 
 
 class JobStatus(Message):

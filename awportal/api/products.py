@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from ninja import Query, Router
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from archive.context import visible
-from archive.models import Lineage, Product
+from archive.models import Lineage, Privilege, Product, Publication
 from archive.queries import Selection, ancestors, select
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
 from dataserver.formats import formats_for
 from dataserver.signing import signed_url
+from processing_units.frontend.publishing import MOST_AT_ONCE, publish, unaccepted_code
 from recipes.kinds import KINDS
 
 router = Router(tags=["products"])
@@ -92,12 +93,44 @@ class Ancestor(BaseModel):
     name: str
 
 
+class PublicationStep(BaseModel):
+    """A step up of who sees a product."""
+
+    who: str
+    made: str
+    privilege_before: int
+    privilege_after: int
+    project: str
+
+
 class ProductDetails(ProductInformation):
-    """A product with its whole lineage, back to the raw frames; ``hidden`` counts those that you may not see."""
+    """A product with its whole lineage, back to the raw frames; ``hidden`` counts those that you may not see.
+
+    ``held_back`` says why it cannot be published, where it rests on code that no project manager has accepted.
+    """
 
     lineage: list[Ancestor]
     hidden: int
     formats: list[str]
+    publications: list[PublicationStep]
+    held_back: str
+
+
+class PublishRequest(BaseModel):
+    """Products, the level to raise them to (2 project to 5 VO), and the project for those that belong to none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    products: Annotated[list[Annotated[int, Field(ge=1, le=_LARGEST_ID)]], Field(min_length=1, max_length=MOST_AT_ONCE)]
+    privilege: Annotated[int, Field(ge=2, le=5)]
+    project: str = ""
+
+
+class Published(BaseModel):
+    """How many products were raised; the others were at the level, or above it, before."""
+
+    published: int
+    privilege: int
 
 
 class ProductPage(BaseModel):
@@ -175,7 +208,16 @@ def one_product(request: HttpRequest, number: int) -> ProductDetails:
         lineage=lineage,
         hidden=family.hidden,
         formats=[each.name for each in formats_for(KINDS[product.kind].content, product.attributes)],
+        publications=[_step(step) for step in product.publications.select_related("project")],
+        held_back=", ".join(map(str, unaccepted_code([product.pk]))) if product.privilege == Privilege.MYDB else "",
     )
+
+
+@router.post("/products/publish", response=Published)
+def publish_products(request: HttpRequest, wanted: PublishRequest) -> Published:
+    """Let more people see products, all of them or none; asked twice, the second time changes nothing."""
+    raised = publish(wanted.products, wanted.privilege, context_of_request(request), wanted.project)
+    return Published(published=raised, privilege=wanted.privilege)
 
 
 @router.get("/products/{int:number}/download")
@@ -266,6 +308,16 @@ def _describe(request: HttpRequest, product: Product, inputs: dict[str, list[int
         measurements=_measured(product.measurements.all()),
         inputs=inputs,
         page=_page(request, product.pk),
+    )
+
+
+def _step(step: Publication) -> PublicationStep:
+    return PublicationStep(
+        who=step.who,
+        made=_iso(step.made) or "",
+        privilege_before=step.privilege_before,
+        privilege_after=step.privilege_after,
+        project=step.project.name if step.project else "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -9,16 +10,18 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.context import context_of, may_change, visible
-from archive.models import Product, Validity
+from archive.models import Privilege, Product, Validity
 from archive.queries import ancestors, descendants
 from awportal.lineage_graph import lineage_graph, lineage_lines
 from awportal.listing import page_of, with_pictures
 from awportal.pictures.frame_file import FrameError
-from awportal.product_page import headers_of, look_at, trends
+from awportal.product_page import headers_of, look_at, publishing_of, trends
 from awportal.stored_files import content_of, download_url, file_name, picture_of
+from awportal.views.errors import refusals_told
 from dataserver.formats import formats_for
 from processing_units.frontend.models import Job
 from processing_units.frontend.permissions import visible_runs
+from processing_units.frontend.publishing import publish
 from recipes.catalogue import all_recipes
 
 _LARGEST_NUMBER = 2**63 - 1
@@ -50,6 +53,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "lines": lineage_lines(found, up, down),
         "may_change": may_change(context, found),
         "verdicts": Validity,
+        "publishing": publishing_of(found, context),
         "attributes": sorted(found.attributes.items())[:_SHOWN_ATTRIBUTES],
     }
     return render(request, "product.html", answer)
@@ -110,6 +114,21 @@ def judge(request: HttpRequest, pk: int) -> HttpResponse:
     if text not in {str(level.value) for level in Validity}:
         raise Http404("there is no such verdict")
     Product.objects.filter(pk=found.pk).update(is_valid=int(text))
+    return redirect("product", found.pk)
+
+
+@login_required
+@require_POST
+@refusals_told
+def publish_product(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let more people see a product."""
+    found = _find(request, pk)
+    text = request.POST.get("privilege", "")
+    level = int(text) if text in {str(level.value) for level in Privilege} else 0
+    if publish([found.pk], level, context_of(request.user), request.POST.get("project", "").replace("\0", "")[:100]):
+        messages.success(request, f"Published: it is seen by {Privilege(level).label} now.")
+    else:
+        messages.warning(request, "It was published before.")
     return redirect("product", found.pk)
 
 

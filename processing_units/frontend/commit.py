@@ -7,7 +7,6 @@ from collections import Counter
 from django.db import DataError, IntegrityError, transaction
 from django.db.models.functions import Now
 
-from archive.context import Context
 from archive.models import Product
 from archive.products import InvalidProduct, MadeBy, UsedInput, register_all
 from processing_units.contract import Commit, FaultKind, JobState
@@ -19,6 +18,7 @@ from processing_units.frontend.fail import end_with_fault
 from processing_units.frontend.faults import reach
 from processing_units.frontend.heartbeat import keep_log
 from processing_units.frontend.models import Attempt, Job
+from processing_units.frontend.publishing import results_context
 from processing_units.frontend.refusals import TooLate
 
 
@@ -98,11 +98,12 @@ def _write(attempt: Attempt, message: Commit) -> list[Product]:
         raise _Lost
     if any(count > 1 for count in Counter(product.name for product in message.products).values()):
         raise InvalidProduct("two of its products have the same name")
+    inputs = [UsedInput(used.product_id, used.role, used.ordinal) for used in job.inputs.all()]
     products = register_all(
         message.products,
-        Context(run.user, run.project, run.privilege),
+        results_context(run, [used.product for used in inputs]),
         MadeBy(run.pk, job.pk, run.recipe, run.recipe_version, run.parameters, run.code_digest),
-        [UsedInput(used.product_id, used.role, used.ordinal) for used in job.inputs.all()],
+        inputs,
     )
     Attempt.objects.filter(pk=attempt.pk).update(
         ended=Now(), outcome=DONE, seconds=message.seconds, peak_memory_mib=message.peak_memory_mib

@@ -14,6 +14,7 @@ from processing_units.frontend.choosing import choose_inputs, primaries_of, told
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.own_recipes import find_recipe_of
 from processing_units.frontend.permissions import user_type
+from processing_units.frontend.publishing import told_beforehand
 from processing_units.frontend.quotas import require_room
 from processing_units.frontend.refusals import NotAllowed
 from processing_units.frontend.splitting import Piece, fill_roles, split
@@ -42,7 +43,11 @@ class Resolved:
             unit=self.unit.name,
             unit_reason=self.unit_reason,
             jobs=[_planned(self.recipe, piece) for piece in self.jobs],
+            held_back=told_beforehand(self._inputs(), self.context),
         )
+
+    def _inputs(self) -> set[int]:
+        return {product.pk for piece in self.jobs for products in piece.inputs.values() for product in products}
 
     def require_no_problem(self) -> None:
         """Raise UsageError that names the first job with a problem, and how many more have one."""

@@ -88,6 +88,13 @@ def test_from_files_to_a_queued_run_and_its_cancel(awrecipe: Any, night: Path, t
     numbers = sorted(frame["id"] for frame in frames)
     assert {frame["attributes"]["instrument"] for frame in frames} == {"testcam"}
 
+    published = awrecipe("publish", f"{numbers[0]}-{numbers[-1]}", "--privilege", "3")
+    assert published == (0, "", "4 products published to level 3\n")
+    assert awrecipe("publish", str(numbers[0]), "--privilege", "3")[2].endswith("; 1 were there before\n")
+    code, _, said = awrecipe("publish", str(numbers[0]), "--privilege", "4")
+    assert (code, "only a manager" in said) == (3, True)
+    assert awrecipe("publish", "--privilege", "3")[0] == awrecipe("publish", str(numbers[0]))[0] == 2
+
     code, output, said = awrecipe("run", "Bias", "--night", "2024-05-12", "--sigma-clip", "4", "--dry-run", "--json")
     assert code == 0, said
     plan = json.loads(output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -124,3 +125,28 @@ def test_filters_that_cannot_be_are_usage_errors(client: Client, query: str, fie
     assert answer.status_code == 400
     assert answer.json()["field"] == field
     assert word in answer.json()["error"]
+
+
+def test_products_are_published_once_and_tell_by_whom(client: Client, make: Make) -> None:
+    numbers = [make().pk, make().pk]
+    asked = {"products": numbers, "privilege": 3}
+    ask = partial(client.post, "/api/v1/products/publish", content_type="application/json")
+    assert ask(asked).json() == {"published": 2, "privilege": 3}
+    assert ask(asked).json() == {"published": 0, "privilege": 3}
+    details = client.get(f"/api/v1/products/{numbers[0]}").json()
+    (step,) = details["publications"]
+    assert (step["who"], step["privilege_before"], step["privilege_after"], step["project"]) == ("anna", 1, 3, "")
+    assert (details["privilege"], details["held_back"]) == (3, "")
+    refused = ask({"products": numbers, "privilege": 4})
+    assert (refused.status_code, "shows it to the world" in refused.json()["error"]) == (403, True)
+    assert ask({"products": numbers, "privilege": 1}).status_code == 400
+    assert ask({"products": [], "privilege": 3}).status_code == 400
+
+
+def test_what_rests_on_unaccepted_code_says_so(client: Client, make: Make, anna: User) -> None:
+    own = make(code_digest="ab" * 32, made_by_job=1)
+    after = make(made_by_job=2)
+    Lineage.objects.create(product=after, source=own, role="bias")
+    assert client.get(f"/api/v1/products/{after.pk}").json()["held_back"] == (
+        "the code abababababab of anna, which no project manager has accepted"
+    )

@@ -124,3 +124,36 @@ def test_who_sees_a_product_sees_how_its_code_differs(
     Product.objects.filter(pk=public.pk).update(code_digest=bundle.digest, recipe="Reduce")
     assert f'href="/code/{bundle.pk}/"' in browser.get(f"/products/{public.pk}/").content.decode()
     assert browser.get(f"/code/{bundle.pk}/").status_code == 200
+
+
+def test_its_results_are_published_on_their_page_once_it_is_accepted(
+    bundle: CodeBundle, private: Product, anna: User, ben: User, project: Project, browser_of: Callable[..., Any]
+) -> None:
+    Membership.objects.create(project=project, user=anna)
+    Membership.objects.create(project=project, user=ben, is_manager=True)
+    Product.objects.filter(pk=private.pk).update(code_digest=bundle.digest, recipe="Bias", made_by_job=1)
+    page = browser_of(anna).get(f"/products/{private.pk}/").content.decode()
+    assert "It stays in MyDB" in page
+    assert 'id="publish"' not in page
+    refused = browser_of(anna).post(f"/products/{private.pk}/publish/", {"privilege": "3"})
+    assert (refused.status_code, "no project manager has accepted" in refused.content.decode()) == (403, True)
+    browser_of(ben).post(f"/code/{bundle.pk}/accept/")
+    page = browser_of(anna).get(f"/products/{private.pk}/").content.decode()
+    assert "It stays in MyDB" not in page
+    assert '<option value="4">' not in page  # the world is for managers
+    asked = {"privilege": "2", "project": "survey"}
+    done = browser_of(anna).post(f"/products/{private.pk}/publish/", asked, follow=True)
+    assert "MyDB to project (survey), by anna" in done.content.decode()
+    assert '<option value="4">' in browser_of(ben).get(f"/products/{private.pk}/").content.decode()
+    done = browser_of(ben).post(f"/products/{private.pk}/publish/", {"privilege": "4"}, follow=True)
+    assert "seen by world now" in done.content.decode()
+    seen_by_all = browser_of(None).get(f"/products/{private.pk}/")
+    assert (seen_by_all.status_code, "by anna" in seen_by_all.content.decode()) == (200, False)
+
+
+def test_a_run_tells_how_many_of_its_products_are_held_back(
+    run: Run, anna: User, browser_of: Callable[..., Any]
+) -> None:
+    assert "in MyDB: made with code" not in browser_of(anna).get(f"/runs/{run.pk}/").content.decode()
+    Run.objects.update(privilege=3)
+    assert "but 1 product in MyDB: made with code" in browser_of(anna).get(f"/runs/{run.pk}/").content.decode()
