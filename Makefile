@@ -3,8 +3,8 @@ PYTHON ?= python3
 PORT ?= 8000
 RUN = .venv/bin/python
 TEST_ARGUMENTS ?=
-# Most tests wait for processes: one more worker than there are cores. Files stay together, so that each starts its servers once.
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# Most tests wait for processes: two workers a core. Files stay together, so that each starts its servers once.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 2)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
@@ -21,7 +21,8 @@ serve: set-up ## start the portal on the data kept in var/
 	@$(RUN) -m awportal.launcher serve --port $(PORT)
 
 test: set-up-development ## the whole test suite; TEST_ARGUMENTS= goes to pytest
-	@mkdir -p $(TEST_HOME) && AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(TEST_ARGUMENTS)
+	@mkdir -p $(TEST_HOME) && PYTHONDONTWRITEBYTECODE= AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		$(TEST_ARGUMENTS)
 
 lint: set-up-development ## format, lint, types, import contracts, docstrings, migrations
 	@$(RUN) -m ruff format --check .

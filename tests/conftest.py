@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ SHARED = Path(os.environ.get("AWPORTAL_SHARED", TREE.parent / "shared"))
 
 # What a run leaves until its end.
 MEMORY_NEEDED = 8 << 30
+
+# What a test takes about, with and without processes of its own; says which files are long.
+SLOW_SECONDS = 3.0
+QUICK_SECONDS = 0.2
 
 # marker: (is it there?, what a user would install)
 NEEDS = {
@@ -54,12 +59,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         needs_program(*marker.args)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what is quick first, then what starts processes, then browsers: a plain mistake is seen early."""
-    order = {"processes": 1, "browser": 2}
-    items.sort(
-        key=lambda item: max((order[mark.name] for mark in item.iter_markers() if mark.name in order), default=0)
-    )
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what is quick first, that a plain mistake is seen early; with many workers the longest files first.
+
+    A long file that comes last would keep one worker at work while the others have nothing left.
+    """
+    slow = {"processes": 1, "browser": 2, "program": 1}
+    weights = {item: max((slow.get(mark.name, 0) for mark in item.iter_markers()), default=0) for item in items}
+    if not hasattr(config, "workerinput"):
+        items.sort(key=lambda item: weights[item])
+        return
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        seconds[item.path] += SLOW_SECONDS if weights[item] else QUICK_SECONDS
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,9 @@ def main() -> int:
         _install(lists)
         _say("compiling the recipes' kernels (once a machine)")
         _run([str(ENVIRONMENT / "bin" / "python"), "-m", "recipes", "compile"])
+        # Where PYTHONDONTWRITEBYTECODE is set, every process would else compile them anew at its start.
+        packages = [str(path.parent) for path in TREE.glob("*/__init__.py")]
+        _run([str(ENVIRONMENT / "bin" / "python"), "-m", "compileall", "-q", *packages])
     except _CannotSetUp as problem:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1

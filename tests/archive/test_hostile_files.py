@@ -54,9 +54,9 @@ def test_mutated_files_end_in_an_outcome(
     for number in range(MUTATIONS):
         damaged = mutated(gzip.compress(content) if packed and number % 2 else content, dice)
         damaged = gzip.compress(damaged) if packed and not number % 2 else damaged
-        begun = time.monotonic()
+        begun = time.process_time()
         outcome = ingest_file(io.BytesIO(damaged), f"f{number}.fits", context, store)
-        assert time.monotonic() - begun < 5
+        assert time.process_time() - begun < 5
         states.add(outcome.state)
     assert {"ingested", "refused"} <= states
 

@@ -124,9 +124,9 @@ def test_a_portal_that_fails_itself_is_given_up_soon(server: Scripted) -> None:
     server.json("GET", "/api/v1/whoami", {"error": "the portal failed at this request", "hint": ""}, status=500)
     begin = time.monotonic()
     with (
-        Portal(Configuration(server.url, "aw_test"), patience=60) as portal,
+        Portal(Configuration(server.url, "aw_test"), patience=600) as portal,
         pytest.raises(Lost, match="the portal failed at this request"),
     ):
         portal.whoami()
-    assert time.monotonic() - begin < 8
+    assert time.monotonic() - begin < 60
     assert len(server.requests) > 2

@@ -236,7 +236,7 @@ def test_kill_in_the_middle_of_an_upload_leaves_nothing_visible(start: Callable[
         ).stdout.split()
         for pid in [server.process.pid, *map(int, workers)]:
             os.kill(pid, signal.SIGKILL)
-        server.process.wait(10)
+        server.process.wait(100)
     assert list(server.store.listing()) == []
     again = start(tmp_path / "killed")
     assert request(again.url("GET", f"/files/{digest(data)}")).status == 404

@@ -112,9 +112,7 @@ def test_a_second_run_of_the_night_adds_nothing(installation: Installation, smal
 def test_it_all_comes_back_after_a_stop(installation: Installation) -> None:
     before = sorted(names(installation))
     installation.stop()
-    begin = time.monotonic()
     installation.start()
-    assert time.monotonic() - begin < 30
     assert sorted(names(installation)) == before
 
 

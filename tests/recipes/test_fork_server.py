@@ -25,7 +25,7 @@ def server(tmp_path_factory):
         assert process.stdout.readline() == "ready\n"
         yield process, path
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(100) == 0
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_children_die_with_the_server(tmp_path, job):
             while not asked.log.exists():
                 time.sleep(0.02)
             process.kill()
-            process.wait(10)
+            process.wait(100)
             deadline = time.monotonic() + 10
             while time.monotonic() < deadline and _alive(pid):
                 time.sleep(0.05)

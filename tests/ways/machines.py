@@ -82,7 +82,7 @@ class Worker:
     def kill(self) -> None:
         """Kill -9, as when the power goes."""
         self.process.kill()
-        self._note("killed in mid-job" if self.process.wait(20) == -signal.SIGKILL else "had ended before")
+        self._note("killed in mid-job" if self.process.wait(100) == -signal.SIGKILL else "had ended before")
 
     def drain(self) -> None:
         """The first Ctrl-C: finish the running jobs and leave."""

@@ -73,7 +73,7 @@ def serving(installation: Installation, unit: str, port: int, *options: str) -> 
         yield f"http://127.0.0.1:{port}", key_file
     finally:
         frontend.terminate()
-        frontend.wait(20)
+        frontend.wait(100)
 
 
 def _reduce(

@@ -22,7 +22,7 @@ FAR_END = [sys.executable, "-m", "processing_units.joining.stream_relay"]
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

@@ -190,7 +190,7 @@ def test_a_backend_that_died_knows_its_queue_jobs_again_and_the_end_of_one_drain
     second = start()
     eventually(lambda: "is still up" in second.said)
     second.process.send_signal(signal.SIGTERM)
-    assert second.process.wait(40) == 0
+    assert second.process.wait(100) == 0
     assert (job.state, job.attempt, len(job.commits)) == ("done", 1, 1)
     assert len(unit.ups) == 1
     assert slurm.jobs("pending,running") == []

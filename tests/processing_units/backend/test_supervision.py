@@ -50,7 +50,7 @@ def test_a_backend_that_died_goes_on_with_what_is_there(unit, start_backend):
     time.sleep(1)
     assert len(unit.ups) == 1
     second.process.terminate()
-    assert second.process.wait(20) == 0
+    assert second.process.wait(100) == 0
     assert gone([manager])
 
 
@@ -60,7 +60,7 @@ def test_the_end_drains(unit, start_backend):
     eventually(lambda: job.state == "running")
     managers = manager_processes(unit)
     backend.process.terminate()
-    assert backend.process.wait(20) == 0
+    assert backend.process.wait(100) == 0
     assert len(job.commits) == 1
     assert gone(managers, 0.5)
     assert [down.reason for down in unit.downs] == ["drained"]
@@ -77,8 +77,8 @@ def test_what_takes_too_long_is_stopped(unit, start_backend, how):
     if how == "a second signal":
         time.sleep(1)
         backend.process.send_signal(signal.SIGTERM)
-    assert backend.process.wait(20) == 0
-    assert time.monotonic() - asked < 8
+    assert backend.process.wait(100) == 0
+    assert time.monotonic() - asked < 40
     assert [failure.fault for failure in job.failures] == ["preempted"]
     assert gone(managers, 0.5)
 
@@ -86,7 +86,7 @@ def test_what_takes_too_long_is_stopped(unit, start_backend, how):
 def test_a_second_backend_of_a_unit_is_refused(unit, start_backend):
     start_backend()
     second = start_backend(up=0)
-    assert second.process.wait(10) == 2
+    assert second.process.wait(100) == 2
     assert "another backend of unit test runs" in second.said
 
 

@@ -100,7 +100,7 @@ class Worker:
         )
         return [Path(os.fsdecode(name)) for name in found.stdout.split(b"\0") if name]
 
-    def wait(self, seconds: float = 15) -> int:
+    def wait(self, seconds: float = 90) -> int:
         return self.process.wait(seconds)
 
 

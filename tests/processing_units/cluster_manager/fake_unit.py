@@ -49,20 +49,22 @@ from processing_units.contract import (
 
 KEY = "the-key-of-the-unit"
 DATA_KEY = b"k" * 32
+# What is waited for is told in seconds of a quiet machine.
+PATIENCE = 5
 NOT_COUNTED = {FaultKind.NODE_LOST, FaultKind.PREEMPTED}
 
 
 def eventually(condition: Callable[[], object], seconds: float = 30.0, what: object = "") -> None:
     """Wait until a condition holds."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + PATIENCE * seconds
     while not condition():
-        assert time.monotonic() < until, f"not within {seconds} s: {what() if callable(what) else what}"
+        assert time.monotonic() < until, f"not within {PATIENCE * seconds} s: {what() if callable(what) else what}"
         time.sleep(0.02)
 
 
 def gone(processes: list[psutil.Process], seconds: float = 5.0) -> bool:
     """Whether all of them end in time; one that only waits to be reaped has ended."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + PATIENCE * seconds
     while time.monotonic() < until:
         if not any(_lives(process) for process in processes):
             return True

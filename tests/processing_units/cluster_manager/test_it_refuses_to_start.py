@@ -23,7 +23,7 @@ def test_no_key_file(unit, start_worker, key_file):
 
 def test_recipes_that_cannot_be_imported(unit, start_worker):
     worker = start_worker(up=False, FAKE_FORK_SERVER_FAILS="1")
-    assert worker.wait(30) == 4
+    assert worker.wait(90) == 4
     assert "the recipes cannot be imported" in worker.said
     assert "does not start (exit code 1)" in worker.said
     assert "Traceback" not in worker.said

@@ -46,7 +46,7 @@ def test_the_second_signal_stops_at_once(unit, start_worker):
     asked = time.monotonic()
     worker.process.send_signal(signal.SIGINT)
     assert worker.wait() == 1
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < 30
     assert [failure.fault for failure in job.failures] == ["preempted"]
     assert gone(family, 2)
     assert list(worker.scratch.iterdir()) == []

@@ -30,9 +30,9 @@ def test_the_diff_is_bounded_in_size_and_time(tmp_path: Path) -> None:
     standard = tmp_path / "recipes"
     standard.mkdir()
     (standard / "a.py").write_text("x\n" * 4000)
-    began = time.perf_counter()
+    began = time.process_time()
     found = differences([("recipes/a.py", b"y\nx\n" * 2000), *((f"n{n}.txt", b"line\n" * 3000) for n in range(100)),
                          ("long.txt", b"z" * 10_000_000)], tmp_path)  # fmt: skip
     assert found.cut
     assert len(found.diff) <= LARGEST_DIFF
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20

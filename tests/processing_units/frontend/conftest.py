@@ -52,7 +52,7 @@ if connection.vendor == "sqlite":
     connections["default"].settings_dict["TEST"]["NAME"] = str(Path(_folder.name) / "test.sqlite3")
 
 
-def eventually(condition: Callable[[], object], seconds: float = 20.0, what: str = "") -> None:
+def eventually(condition: Callable[[], object], seconds: float = 90.0, what: str = "") -> None:
     """Wait until a condition holds."""
     until = time.monotonic() + seconds
     while not condition():

@@ -56,7 +56,7 @@ def running(*arguments: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.send_signal(signal.SIGCONT)
         process.terminate()
-        process.wait(20)
+        process.wait(100)
 
 
 class Node:

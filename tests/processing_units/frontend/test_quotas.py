@@ -59,10 +59,10 @@ def test_too_many_waiting_jobs_are_refused_with_the_numbers(user: User, context:
 
 
 def test_a_billion_jobs_are_refused_by_counting(user: User) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(NotAllowed, match="these are 1000000000 jobs, and at most 20000"):
         require_room(user.pk, 10**9)
-    assert time.perf_counter() - begin < 1, "it takes a query or two, not a billion of anything"
+    assert time.process_time() - begin < 1, "it takes a query or two, not a billion of anything"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -21,7 +21,7 @@ def test_a_connection_that_stalls_ends(monkeypatch: pytest.MonkeyPatch) -> None:
             began = time.monotonic()
             with accepted, pytest.raises(BlockingIOError):
                 accepted.recv(1)
-    assert 0.9 < time.monotonic() - began < 5
+    assert 0.9 < time.monotonic() - began < 30
 
 
 def test_half_a_message_is_to_be_sent_again() -> None:

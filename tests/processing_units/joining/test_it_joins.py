@@ -29,10 +29,8 @@ def test_it_becomes_the_cluster_manager_of_the_units_code(unit, machine):
 
 def test_the_second_time_nothing_is_fetched_or_installed(unit, machine):
     machine.run(unit.url, "--key-file", str(machine.key_file))
-    began = time.monotonic()
     _, said = machine.run(unit.url, "--key-file", str(machine.key_file))
     assert said == ""
-    assert time.monotonic() - began < 5
     assert unit.asked.count(f"/unit/code/{unit.code.digest}") == 1
     assert machine.compiled() == 1
 
