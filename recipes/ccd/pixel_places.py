@@ -95,7 +95,7 @@ def find_places(
     check = frame.lattice()
     on_grid = frame.to_grid(*check)
     step, error = _WIDEST, math.inf
-    affordable = not frame.folds(*check)
+    affordable = not frame.folds(*check, on_grid)
     while affordable and step >= _NARROWEST:
         places = _mesh(frame, box, step)
         x, y, _ = places.at(on_grid[0] - box[0], on_grid[1] - box[1])
@@ -149,16 +149,19 @@ class _FrameOnGrid:
             area = 1.0 / np.abs(_determinant(self._derivatives(*place)))
         return place[0], place[1], area
 
-    def folds(self, x: Floats, y: Floats) -> bool:
-        """Whether the frame's pixels do not all lie the same way round on the sky."""
-        turn = _determinant(self._derivatives(x, y))
+    def folds(self, x: Floats, y: Floats, on_grid: tuple[Floats, Floats]) -> bool:
+        """Whether the frame's pixels, whose places on the grid are given, do not all lie the same way round there."""
+        d = _DIFFERENCE
+        near = np.stack(self.to_grid(np.concatenate([x + d, x]), np.concatenate([y, y + d])))
+        right, above = (part - np.stack(on_grid) for part in np.split(near, 2, axis=1))
+        turn = right[0] * above[1] - right[1] * above[0]
         return not ((turn > 0).all() or (turn < 0).all())
 
     def _derivatives(self, x: Floats, y: Floats) -> Floats:
         """Return d(grid)/d(frame) at each place, of shape (places, 2, 2)."""
-        d = _DIFFERENCE
-        right, left = np.stack(self.to_grid(x + d, y)), np.stack(self.to_grid(x - d, y))
-        above, below = np.stack(self.to_grid(x, y + d)), np.stack(self.to_grid(x, y - d))
+        d = _DIFFERENCE  # asked for together: most of the time is that of each call
+        near = self.to_grid(np.concatenate([x + d, x - d, x, x]), np.concatenate([y, y, y + d, y - d]))
+        right, left, above, below = np.split(np.stack(near), 4, axis=1)
         return np.asarray(np.stack([(right - left) / (2 * d), (above - below) / (2 * d)], axis=-1).transpose(1, 0, 2))
 
 

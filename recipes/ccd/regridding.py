@@ -154,9 +154,8 @@ def _resample_tile(
     if bounds is None:
         made.data[window], made.variance[window], made.mask[window] = 0, 0, NO_DATA
         return
-    y0, y1, x0, x1 = bounds
-    needed = slice(y0, y1), slice(x0, x1)
-    tile = tile_of(source[0][needed], source[1][needed], source[2][needed])
+    y0, _, x0, _ = bounds
+    tile = tile_of(*source, bounds)
     nodes = np.array(part, order="C")
     nodes[0] -= x0
     nodes[1] -= y0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.ccd.kernels.compiled import compiled, inlined, warm_up
+from recipes.ccd.kernels.compiled import compiled, inlined, read_only, warm_up
 from recipes.masks import NO_DATA
 
 Floats = NDArray[np.float32]
@@ -44,15 +44,8 @@ def piece_of(data: Floats, variance: Floats, mask: Masks, factor: float, step: i
     rows, columns = -(-len(data) // step), data.shape[1]
     made, noise = np.empty((2, rows, columns), np.float32)
     piece = Piece(made, noise, np.empty((rows, columns), np.uint16))
-    _fill_piece(_read_only(data), _read_only(variance), _read_only(mask), factor, step, piece)
+    _fill_piece(read_only(data), read_only(variance), read_only(mask), factor, step, piece)
     return piece
-
-
-def _read_only(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that the kernel is compiled for, whether or not the array could be written to."""
-    view = np.ascontiguousarray(values).view()
-    view.flags.writeable = False
-    return view
 
 
 @compiled

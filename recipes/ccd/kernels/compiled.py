@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 import recipes.ccd.kernels
 
@@ -37,6 +39,13 @@ def compiled(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile a small `function` into each kernel that calls it."""
     return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")(function))
+
+
+def read_only(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that the kernels are compiled for, whether or not the array could be written to."""
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view
 
 
 def warm_up(function: Callable[[], None]) -> Callable[[], None]:

@@ -65,29 +65,26 @@ class Planes(NamedTuple):
 class Run(NamedTuple):
     """Pixels of one row that lie side by side: places, what is found for them, and their weights.
 
-    A place is column and row of the pixel that it lies in and how far to the right and up in it; ``spot`` is the same
-    for pixels that follow each other along a row of the tile. ``along`` and ``across`` have ROOM places for each tap.
+    A place is the pixel of the tile that it lies in, counted along its rows, and how far to the right and up in it.
+    ``spot`` is that pixel's number less the place's own: the same for those that follow each other along a row of the
+    tile. ``along`` and ``across`` have ROOM places for each tap.
     """
 
-    column: Wholes
-    row: Wholes
     spot: Wholes
     right: Floats
     up: Floats
     ratio: Floats
     value: Floats
     noise: Floats
-    lost: NDArray[np.uint8]
     along: Floats
     across: Floats
 
 
 def new_run() -> Run:
     """Return room for the pixels of a row."""
-    column, row, spot = np.zeros((3, ROOM), np.int32)
     right, up, ratio, value, noise = np.zeros((5, ROOM), np.float32)
     along, across = np.zeros((2, 8 * ROOM), np.float32)
-    return Run(column, row, spot, right, up, ratio, value, noise, np.zeros(ROOM, np.uint8), along, across)
+    return Run(np.zeros(ROOM, np.int32), right, up, ratio, value, noise, along, across)
 
 
 @compiled
@@ -103,17 +100,22 @@ def resample(tile: Tile, mesh: Mesh, kernel: Kernel, run: Run, made: Planes, win
     whole = slice(left, left + columns)
     for row in range(rows):
         data, variance, bits = made.data[top + row, whole], made.variance[top + row, whole], made.mask[top + row, whole]
-        data[:], variance[:], bits[:], lost[:] = 0, 0, 0, 0
+        bits[:], lost[:] = 0, 0
         cell = (row - mesh.first_y) // step
-        gone = 0
+        gone, is_first = False, True
         for sub_y in range(samples):
             _blend(mesh.nodes, cell, (row + (sub_y + 0.5) / samples - 0.5 - mesh.first_y - cell * step) / step, along)
             for sub_x in range(samples):
                 outside = _find_places(along, mesh, (sub_x + 0.5) / samples - 0.5, columns, tile, kernel.taps, run)
-                if outside < columns:
-                    _interpolate(tile, kernel, columns, run, bits)
-                    _add(run.value, run.noise, run.ratio, kernel, data, variance)
-                gone += _lose(run.lost, lost)
+                if outside == columns:
+                    lost[:] = 1
+                else:
+                    gone |= _interpolate(tile, kernel, columns, run, bits, lost)
+                    _add(run, kernel, is_first, data, variance)
+                    is_first = False
+                gone |= outside > 0
+        if is_first:
+            data[:], variance[:] = 0, 0
         if gone:
             for column in range(columns):
                 if lost[column]:
@@ -146,7 +148,7 @@ def _cubic(values: Doubles, cell: int) -> tuple[float, float, float, float]:
 @compiled
 def _find_places(along: Doubles, mesh: Mesh, shift: float, columns: int, tile: Tile, taps: int, run: Run) -> int:
     """Find the places of the pixels of a row, or beside them by `shift`; return how many are not on the frame."""
-    outside, width = 0, tile.mask.shape[1]
+    outside, width = 0, tile.width
     rounding = np.float32(0.5 if taps == 2 else 0.0)
     for cell in range(1, along.shape[1] - 2):
         origin = mesh.first_x + cell * mesh.step
@@ -164,11 +166,10 @@ def _in_cell(
     start: int, end: int, width: int, run: Run,
 ) -> int:  # fmt: skip
     """Find the places of pixels of a cell, from a corner of it: float32 is right to 1e-5 pixel there."""
-    columns, rows, spots, lost = run.column[start:end], run.row[start:end], run.spot[start:end], run.lost[start:end]
-    rights, ups, ratios = run.right[start:end], run.up[start:end], run.ratio[start:end]
+    spots, rights, ups, ratios = run.spot[start:end], run.right[start:end], run.up[start:end], run.ratio[start:end]
     base_x, base_y = np.floor(min(x_terms[0], sum(x_terms))), np.floor(min(y_terms[0], sum(y_terms)))
     if not (abs(base_x) < _FAR and abs(base_y) < _FAR):
-        columns[:], rows[:], spots[:], lost[:], rights[:], ups[:], ratios[:] = 0, 0, _NOWHERE, 1, 0, 0, 0
+        spots[:], rights[:], ups[:], ratios[:] = _NOWHERE, 0, 0, 0
         return end - start
     a0, a1, a2, a3 = (
         np.float32(x_terms[0] - base_x),
@@ -186,31 +187,37 @@ def _in_cell(
     zero_x, zero_y = np.float32(-base_x), np.float32(-base_y)
     least_x, most_x = np.float32(limits[0] - base_x), np.float32(limits[1] - base_x)
     least_y, most_y = np.float32(limits[2] - base_y), np.float32(limits[3] - base_y)
-    column, row, wide = np.int32(base_x), np.int32(base_y), np.int32(width)
+    corner, wide = np.int32(np.int64(base_y) * width + np.int64(base_x) - start), np.int32(width)
     place, step = np.float32(first), np.float32(part)
     outside = np.int32(0)
     for index in range(end - start):
-        t = place + np.float32(index) * step
+        number = np.int32(index)
+        t = place + np.float32(number) * step
         x = a0 + t * (a1 + t * (a2 + t * a3))
         y = b0 + t * (b1 + t * (b2 + t * b3))
         off = not ((x >= least_x) & (x <= most_x) & (y >= least_y) & (y <= most_y))
         x = zero_x if off else max(x, zero_x)
         y = zero_y if off else max(y, zero_y)
         whole_x, whole_y = np.floor(x + rounding), np.floor(y + rounding)
-        columns[index], rows[index] = column + np.int32(whole_x), row + np.int32(whole_y)
-        spot = (row + np.int32(whole_y)) * wide + column + np.int32(whole_x) - np.int32(start + index)
+        # Held to 32 bits step by step, or a processor would do half as many at once.
+        spot = np.int32(np.int32(np.int32(whole_y) * wide) + np.int32(np.int32(whole_x) - number))
+        spot = np.int32(spot + corner)
         spots[index] = np.int32(_NOWHERE) if off else spot
         rights[index], ups[index] = x - whole_x, y - whole_y
         ratios[index] = c0 + t * (c1 + t * (c2 + t * c3))
-        lost[index] = off
         outside += off
     return int(outside)
 
 
 @compiled
-def _interpolate(tile: Tile, kernel: Kernel, number: int, run: Run, bits: NDArray[np.uint16]) -> None:
-    """Interpolate at the places of a row, pixels together that lie side by side in the tile too."""
-    spots, rows, columns, taps = run.spot, run.row, run.column, kernel.taps
+def _interpolate(
+    tile: Tile, kernel: Kernel, number: int, run: Run, bits: NDArray[np.uint16], lost: NDArray[np.uint8]
+) -> bool:
+    """Interpolate at the places of a row, pixels together that lie side by side in the tile too.
+
+    What lies outside, or in gaps without data, is noted in `lost`; return whether any was in a gap.
+    """
+    spots, taps, gone = run.spot, kernel.taps, False
     image, noises = tile.filled.reshape(-1), tile.variance.reshape(-1)
     stride, wide, corner = tile.filled.shape[1], tile.variance.shape[1], PAD + 1 - taps // 2
     if taps > 2:
@@ -218,13 +225,13 @@ def _interpolate(tile: Tile, kernel: Kernel, number: int, run: Run, bits: NDArra
         find_weights(run.up, number, kernel.terms, run.across)
     start = 0
     while start < number:
-        end, spot = start + 1, spots[start]
-        while end < number and spots[end] == spot:
-            end += 1
+        spot, end = spots[start], _end_of_run(spots, start, number)
         if spot == _NOWHERE:
+            lost[start:end] = 1
             start = end
             continue
-        at = Whole((rows[start] + corner) * stride + columns[start] + corner)
+        row, column = (spot + start) // tile.width, (spot + start) % tile.width
+        at = Whole((row + corner) * stride + column + corner)
         some = (end - start + SPARE - 1) // SPARE * SPARE
         if taps == 6:
             combine6(image, at, Whole(stride), run.along, run.across, Whole(start), some, run.value)
@@ -234,29 +241,53 @@ def _interpolate(tile: Tile, kernel: Kernel, number: int, run: Run, bits: NDArra
             combine8(image, at, Whole(stride), run.along, run.across, Whole(start), some, run.value)
         else:
             take(image, at, Whole(start), some, run.value)
-        at = Whole(rows[start] * wide + columns[start])
-        between(noises, at, Whole(wide), run.right, run.up, Whole(start), some, run.noise)
+        between(noises, Whole(row * wide + column), Whole(wide), run.right, run.up, Whole(start), some, run.noise)
         if tile.marked:
-            _mind_masked(tile, spot, start, end, run, bits)
+            gone |= _mind_masked(tile, spot, start, end, run, bits, lost)
         start = end
+    return gone
 
 
 @compiled
-def _mind_masked(tile: Tile, spot: int, start: int, end: int, run: Run, bits: NDArray[np.uint16]) -> None:
-    """Put right what lies near masked pixels, and tell of it in `bits`; lost is what falls into gaps without data."""
-    touched = tile.touched.reshape(-1)
+def _end_of_run(spots: Wholes, start: int, number: int) -> int:
+    """Return the first place after `start` that has another spot."""
+    spot, end = spots[start], start + 1
+    while end + SPARE <= number:
+        differs = np.int32(0)
+        for index in range(SPARE):
+            differs |= spots[end + index] ^ spot
+        if differs:
+            break
+        end += SPARE
+    while end < number and spots[end] == spot:
+        end += 1
+    return end
+
+
+@compiled
+def _mind_masked(
+    tile: Tile, spot: int, start: int, end: int, run: Run, bits: NDArray[np.uint16], lost: NDArray[np.uint8]
+) -> bool:
+    """Put right what lies near masked pixels, and tell of it in `bits`; `lost` is what falls into gaps without data.
+
+    Return whether anything does.
+    """
+    touched, gone = tile.touched.reshape(-1), False
     if not _any(touched[spot + start : spot + end]):
-        return
+        return False
     for index in range(start, end):
         if touched[spot + index] == GOOD:
             continue
+        row, column = (spot + index) // tile.width, (spot + index) % tile.width
         right, up = float(run.right[index]), float(run.up[index])
-        causes, is_wide, plain, noise = near_masked(tile, run.row[index], run.column[index], up, right)
+        causes, is_wide, plain, noise = near_masked(tile, row, column, up, right)
         bits[index] |= causes
         run.noise[index] = np.float32(noise)
         if is_wide:
             run.value[index] = np.float32(plain)
-            run.lost[index] = (causes & np.uint16(NO_DATA)) != 0
+            if causes & np.uint16(NO_DATA):
+                lost[index], gone = 1, True
+    return gone
 
 
 @compiled
@@ -268,24 +299,15 @@ def _any(values: NDArray[np.uint8]) -> bool:
 
 
 @compiled
-def _add(values: Floats, noises: Floats, ratios: Floats, kernel: Kernel, data: Floats, variance: Floats) -> None:
-    """Add what was found, times the area ratio, to the pixels."""
+def _add(run: Run, kernel: Kernel, is_first: bool, data: Floats, variance: Floats) -> None:
+    """Add what was found, times the area ratio, to the pixels, or put the first of it there."""
+    values, noises, ratios, zero = run.value, run.noise, run.ratio, np.float32(0)
     share = kernel.factor / (kernel.samples * kernel.samples)
     value_share, noise_share = np.float32(share), np.float32(share * kernel.factor * kernel.noise_factor)
     for index in range(len(data)):
         ratio = ratios[index]
-        data[index] += value_share * ratio * values[index]
-        variance[index] += noise_share * (ratio * ratio) * noises[index]
-
-
-@compiled
-def _lose(now: NDArray[np.uint8], lost: NDArray[np.uint8]) -> int:
-    """Note which pixels are lost; return how many."""
-    number = np.uint32(0)
-    for index in range(len(lost)):
-        lost[index] |= now[index]
-        number += now[index]
-    return int(number)
+        data[index] = (zero if is_first else data[index]) + value_share * ratio * values[index]
+        variance[index] = (zero if is_first else variance[index]) + noise_share * (ratio * ratio) * noises[index]
 
 
 @warm_up

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.ccd.kernels.compiled import compiled, warm_up
+from recipes.ccd.kernels.compiled import compiled, read_only, warm_up
 from recipes.ccd.kernels.lanczos_weights import SPARE
 from recipes.masks import FRINGE_UNTRUSTED, INTERPOLATED, NO_DATA, SATURATED
 
@@ -31,11 +31,11 @@ _DIRECTIONS = np.array([[0, 1], [1, 0], [1, 1], [1, -1]])
 
 
 class Tile(NamedTuple):
-    """Copies of a part of a frame.
+    """Copies of a part of a frame, `width` columns wide.
 
     ``filled`` is padded by PAD on each side; ``variance`` has one more row and column than the part, copies of the last
     ones; both have SPARE columns behind. ``state`` is good, bridged or wide; ``touched`` the largest of it over a pixel
-    and its right and upper neighbours. Where nothing is ``marked`` it has neither them, nor ``raw`` and ``mask``.
+    and its right and upper neighbours. Where nothing is ``marked`` these two, ``raw`` and ``mask`` are empty.
     """
 
     filled: Floats
@@ -44,41 +44,60 @@ class Tile(NamedTuple):
     mask: NDArray[np.uint16]
     touched: Bytes
     state: Bytes
+    width: int
     marked: bool
 
 
-def tile_of(data: Floats, variance: Floats, mask: NDArray[np.uint16]) -> Tile:
-    """Return copies of a part of a frame, filled and ready to be interpolated."""
-    height, width = data.shape
+def tile_of(
+    data: Floats, variance: Floats, mask: NDArray[np.uint16], bounds: tuple[int, int, int, int] | None = None
+) -> Tile:
+    """Return copies of a part of a frame (first row, end, first column, end), filled and ready to be interpolated."""
+    y0, y1, x0, x1 = bounds or (0, data.shape[0], 0, data.shape[1])
+    height, width = y1 - y0, x1 - x0
     filled = np.empty((height + 2 * PAD, width + 2 * PAD + SPARE), np.float32)
-    filled[PAD : height + PAD, PAD : width + PAD] = data
     noise = np.empty((height + 1, width + 1 + SPARE), np.float32)
-    noise[:-1, :width] = variance
-    bits = np.array(mask, np.uint16, order="C")
-    marked = mark(filled, noise, bits)
-    raw, state = np.empty((height, width), np.float32), np.zeros((height, width), np.uint8)
-    tile = Tile(filled, raw, noise, bits, np.zeros((height, width), np.uint8), state, marked)
+    marked = copy_part(read_only(data), read_only(variance), read_only(mask), y0, x0, filled, noise)
+    size = (height, width) if marked else (0, 0)
+    raw, bits = np.empty(size, np.float32), np.empty(size, np.uint16)
+    tile = Tile(filled, raw, noise, bits, np.empty(size, np.uint8), np.empty(size, np.uint8), width, marked)
     if marked:
-        raw[:] = data
+        raw[:], bits[:] = data[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+        mark(raw, noise, bits)
         fill(tile)
     surround(filled, noise)
     return tile
 
 
 @compiled
-def mark(filled: Floats, variance: Floats, mask: NDArray[np.uint16]) -> bool:
-    """Give what is no number, or has no variance, the bit NO_DATA; return whether any pixel has a bit."""
-    height, width = mask.shape
-    marked = 0
+def copy_part(
+    data: Floats, variance: Floats, mask: NDArray[np.uint16], y0: int, x0: int, filled: Floats, noise: Floats
+) -> bool:
+    """Copy a part of a frame from row `y0`, column `x0` on; return whether any pixel has a bit or is unusual."""
+    height, width = noise.shape[0] - 1, noise.shape[1] - 1 - SPARE
+    marked = False
     for y in range(height):
-        values, noises, bits = filled[y + PAD, PAD : PAD + width], variance[y, :width], mask[y]
-        unusual = 0
+        values, noises = data[y0 + y, x0 : x0 + width], variance[y0 + y, x0 : x0 + width]
+        bits = mask[y0 + y, x0 : x0 + width]
+        filled_row, noise_row = filled[y + PAD, PAD : PAD + width], noise[y, :width]
+        unusual = np.uint32(0)
+        for x in range(width):
+            value, square = values[x], noises[x]
+            usual = (value - value == 0) & (square > 0) & (square < np.float32(np.inf))
+            unusual |= np.uint32(bits[x]) | np.uint32(0 if usual else 1)
+            filled_row[x], noise_row[x] = value, square
+        marked |= unusual != 0
+    return marked
+
+
+@compiled
+def mark(data: Floats, variance: Floats, mask: NDArray[np.uint16]) -> None:
+    """Give what is no number, or has no variance, the bit NO_DATA."""
+    height, width = mask.shape
+    for y in range(height):
+        values, noises, bits = data[y], variance[y, :width], mask[y]
         for x in range(width):
             usual = (values[x] - values[x] == 0) & (noises[x] > 0) & (noises[x] < np.inf)
             bits[x] |= np.uint16(0 if usual else NO_DATA)
-            unusual |= bits[x]
-        marked |= unusual
-    return marked != 0
 
 
 @compiled
