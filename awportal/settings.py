@@ -10,6 +10,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from awportal.secret_files import secret
+from dataserver.signing import read_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -84,7 +85,9 @@ DATA_ROOT = Path(_text("DATA_ROOT", str(HOME / "data")))
 PREVIEW_ROOT = HOME / "previews"
 
 SECRET_KEY = secret(SECRETS / "django")
-DATA_KEY = secret(SECRETS / "data-server").encode()
+secret(SECRETS / "data-server")
+DATA_KEYS = read_keys(SECRETS / "data-server")  # the first one signs, all are accepted
+DATA_KEY = DATA_KEYS[0]
 DEBUG = _flag("DEBUG")
 
 BASE_URL = _text("BASE_URL", "http://127.0.0.1:8000").rstrip("/")

@@ -26,8 +26,11 @@ def make_application() -> WSGIApplication:
 
     import dataserver
     from dataserver.store import Store
+    from processing_units.frontend.data_servers import is_registered
 
-    files = dataserver.application(Store(settings.DATA_ROOT), settings.DATA_KEY, max_size=settings.MAX_UPLOAD_BYTES)
+    files = dataserver.application(
+        Store(settings.DATA_ROOT), settings.DATA_KEYS, max_size=settings.MAX_UPLOAD_BYTES, is_peer=is_registered
+    )
     return DispatcherMiddleware(pages, {urlsplit(settings.DATA_URL).path: files})
 
 

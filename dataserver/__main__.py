@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dataserver.errors import DataServerError
-from dataserver.signing import make_key_file, read_keys
+from dataserver.signing import RegisteredPeers, make_key_file, no_peer, read_keys, read_peer_key
 from dataserver.store import DAY_SECONDS, Store
 
+# Readers of one file ask for many ranges of it: a file that was hashed is trusted for a while, unless one complains.
+_VERIFIED_SECONDS = 600.0
+# Less than nodes wait for an answer.
+_BUSY_SECONDS = 20.0
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -38,9 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--root", required=True, type=Path, help="folder of the store or of the cache")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine only)")
     serve.add_argument("--port", default=8001, type=int, help="port to listen at, 0 for any (default: 8001)")
-    serve.add_argument("--key-file", type=Path, help="the keys whose signatures count; a cache may do without")
+    serve.add_argument("--key-file", type=Path, help="its keys; a cache: the key that it was registered with")
     serve.add_argument("--max-upload", type=_bytes, metavar="N", help="largest upload, like 2G (default: any)")
+    serve.add_argument("--peers", type=Path, help="file with the caching data servers that are registered, one a line")
     serve.add_argument("--upstream", metavar="URL", help="be a cache of the data server at this address")
+    serve.add_argument("--upstream-ca", metavar="FILE", help="who certifies it, where the system does not know (PEM)")
     serve.add_argument("--max-bytes", type=_bytes, metavar="N", help="size bound of the cache, like 200G")
     serve.add_argument("--threads", default=16, type=int, help="requests served at once by a process (default: 16)")
     serve.add_argument("--workers", default=1, type=int, help="processes (default: 1)")
@@ -70,17 +76,29 @@ def _serve(options: argparse.Namespace) -> int:
     from dataserver.server import serve
     from dataserver.service import application, cache_application
 
-    keys = read_keys(options.key_file) if options.key_file else None
+    if options.key_file is None:
+        hint = "`manage.py data_server register` writes a cache's" if options.upstream else "`key FILE` makes one"
+        raise DataServerError("a data server needs a key", hint=f"add --key-file; {hint}")
     if options.upstream:
         if not options.max_bytes:
             raise DataServerError("a cache needs a size bound", hint="add --max-bytes, like --max-bytes 200G")
-        # Readers of one file ask for many ranges of it: a file that was hashed is trusted for ten minutes.
-        cache = ReadThroughCache(options.root, options.max_bytes, upstreams=[options.upstream], verified_for=600.0)
-        served, what = cache_application(cache, options.upstream, keys), f"cache {options.root} of {options.upstream}"
+        cache = ReadThroughCache(
+            options.root,
+            options.max_bytes,
+            upstreams=[options.upstream],
+            verified_for=_VERIFIED_SECONDS,
+            busy_timeout=_BUSY_SECONDS,
+            authorities=options.upstream_ca,
+        )
+        own = read_peer_key(options.key_file)
+        seen = cache.upstream.answers(f"{options.upstream.rstrip('/')}/health")
+        if seen != "answers":
+            logging.getLogger(__name__).warning("%s is %s; what is here is given all the same", options.upstream, seen)
+        served = cache_application(cache, options.upstream, own, threads=options.threads)
+        what = f"cache {own.peer} {options.root} of {options.upstream}"
     else:
-        if keys is None:
-            raise DataServerError("a data server needs a key", hint="add --key-file; `key FILE` makes one")
-        served = application(Store(options.root), keys, max_size=options.max_upload)
+        keys, is_peer = read_keys(options.key_file), RegisteredPeers(options.peers) if options.peers else no_peer
+        served = application(Store(options.root), keys, max_size=options.max_upload, is_peer=is_peer)
         what = f"store {options.root}"
     serve(
         served,

@@ -15,6 +15,7 @@ On disk, below the root::
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import threading
@@ -26,11 +27,12 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 from dataserver.digests import HashedCopy, checked_sha256, digest_of_descriptor, writer_of
-from dataserver.errors import CacheFull, DiskFull, full_disk_reported
+from dataserver.errors import Busy, CacheFull, DiskFull, WrongDigest, full_disk_reported
 from dataserver.store import reserve_room
-from dataserver.upstream import Upstream
+from dataserver.upstream import Upstream, shown
 
 _POLL_SECONDS = 0.1
+log = logging.getLogger(__name__)
 
 
 class Lease:
@@ -90,6 +92,10 @@ class ReadThroughCache:
         How long the data server may say nothing before the fetch fails [s].
     room_timeout : float, optional
         How long to wait for readers to give back files when all of them are in use [s].
+    busy_timeout : float, optional
+        How long to wait for a file that another fetches [s] before raising Busy; None waits to its end.
+    authorities : str, optional
+        PEM file of those whose certificates are trusted for https instead of the system's.
     """
 
     def __init__(
@@ -101,12 +107,15 @@ class ReadThroughCache:
         verified_for: float = 0.0,
         timeout: float = 60.0,
         room_timeout: float = 30.0,
+        busy_timeout: float | None = None,
+        authorities: str | None = None,
     ) -> None:
         self.root = Path(root)
         self.max_bytes = max_bytes
-        self._upstream = Upstream(upstreams, timeout)
+        self.upstream = Upstream(upstreams, timeout, authorities)
         self._verified_for = verified_for
         self._room_timeout = room_timeout
+        self._busy_timeout = busy_timeout
         self._seen: dict[str, _Seen] = {}
         self._seen_lock = threading.Lock()
         self._objects = self.root / "objects"
@@ -114,8 +123,10 @@ class ReadThroughCache:
         self._fetching = self.root / "fetching"
         for folder in (self._incoming, self._fetching, *(self._objects / f"{prefix:02x}" for prefix in range(256))):
             folder.mkdir(parents=True, exist_ok=True)
+        with self._counting():
+            self._sweep()
 
-    def fetch(self, sha256: str, size: int | None, url: str) -> Lease:
+    def fetch(self, sha256: str, size: int | None, url: str, *, afresh: bool = False) -> Lease:
         """Return a lease on the verified file, from the cache or else from `url`.
 
         Parameters
@@ -126,6 +137,8 @@ class ReadThroughCache:
             Its size, or None to take the one that the data server says.
         url : str
             Its signed URL; only asked when the file is not here.
+        afresh : bool, optional
+            Hash what is here in any case: somebody has got damaged bytes.
 
         Raises
         ------
@@ -136,15 +149,24 @@ class ReadThroughCache:
             It gave other bytes.
         CacheFull, DiskFull
             There is no room.
+        Busy
+            Another is still fetching it.
         """
-        lease = self.held(sha256)
+        lease = self.held(sha256, afresh=afresh)
         if lease is None:
             with self._alone(sha256):
-                lease = self.held(sha256) or self._download(sha256, size, url)
+                lease = self.held(sha256) or self._downloaded(sha256, size, url)
         return lease
 
-    def held(self, sha256: str) -> Lease | None:
-        """Return a lease on the file if it is here and undamaged."""
+    def _downloaded(self, sha256: str, size: int | None, url: str) -> Lease:
+        try:
+            return self._download(sha256, size, url)
+        except WrongDigest as error:
+            log.warning("%s of %s; it is to look at its file, and is asked again", error.message, shown(url))
+            return self._download(sha256, size, url, afresh=True)
+
+    def held(self, sha256: str, *, afresh: bool = False) -> Lease | None:
+        """Return a lease on the file if it is here and undamaged; a damaged one is dropped."""
         path = self._objects / checked_sha256(sha256)[:2] / sha256
         while True:
             try:
@@ -156,7 +178,9 @@ class ReadThroughCache:
                 if not _is_at(descriptor, path):  # evicted, or replaced, while we waited for the lock
                     os.close(descriptor)
                     continue
-                if not self._is_whole(descriptor, sha256):
+                if not self._is_whole(descriptor, sha256, afresh):
+                    log.warning("%s is damaged: it is fetched anew", path)
+                    self._drop(descriptor, path)
                     os.close(descriptor)
                     return None
                 status = os.fstat(descriptor)
@@ -178,17 +202,25 @@ class ReadThroughCache:
 
     # ------------------------------------------------------------------------------------------------------- the floor
 
-    def _is_whole(self, descriptor: int, sha256: str) -> bool:
+    def _is_whole(self, descriptor: int, sha256: str, afresh: bool) -> bool:
         status = os.fstat(descriptor)
         with self._seen_lock:
             seen = self._seen.get(sha256)
         if (
-            seen is not None
+            not afresh
+            and seen is not None
             and time.monotonic() - seen.at < self._verified_for
             and (seen.inode, seen.size, seen.modified) == (status.st_ino, status.st_size, status.st_mtime_ns)
         ):
             return True
         return digest_of_descriptor(descriptor)[0] == sha256 and self._remember(descriptor, sha256)
+
+    def _drop(self, descriptor: int, path: Path) -> None:
+        """Remove a damaged file, unless others hold it: then what is fetched anew takes its place."""
+        with self._counting(), suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                path.unlink()
 
     def _remember(self, descriptor: int, sha256: str) -> bool:
         if self._verified_for > 0:
@@ -197,9 +229,9 @@ class ReadThroughCache:
                 self._seen[sha256] = _Seen(status.st_ino, status.st_size, status.st_mtime_ns, time.monotonic())
         return True
 
-    def _download(self, sha256: str, size: int | None, url: str) -> Lease:
+    def _download(self, sha256: str, size: int | None, url: str, *, afresh: bool = False) -> Lease:
         path = self._objects / sha256[:2] / sha256
-        with self._upstream.opened(url, size) as source:
+        with self.upstream.opened(url, size, afresh=afresh) as source:
             incoming, descriptor = self._reserve(source.size)
             try:
                 with full_disk_reported(self.root), open(descriptor, "wb", buffering=0, closefd=False) as file:
@@ -304,17 +336,33 @@ class ReadThroughCache:
     def _alone(self, sha256: str) -> Iterator[None]:
         """Be the only one, of all threads and processes, that fetches this file."""
         path = self._fetching / sha256
+        until = None if self._busy_timeout is None else time.monotonic() + self._busy_timeout
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_at(descriptor, path):
+            if _lock(descriptor, until) and _is_at(descriptor, path):
                 break
             os.close(descriptor)  # who had it before us has removed it: wait at the new one
+            if until is not None and time.monotonic() > until:
+                raise Busy(f"{sha256} is on its way to this cache", hint="ask again in some seconds")
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def _lock(descriptor: int, until: float | None) -> bool:
+    """Take the exclusive lock; with a time (monotonic [s]) give up then."""
+    if until is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(_POLL_SECONDS)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -81,12 +81,19 @@ class CacheFull(DataServerError):
     transient = True
 
 
+class Busy(DataServerError):
+    """The file is on its way, or too many are: ask again soon."""
+
+    status = 503
+    transient = True
+
+
 class FetchFailed(DataServerError):
     """The data server upstream could not be reached, or refused."""
 
-    status = 502
+    status = 503
 
-    def __init__(self, message: str, hint: str = "", *, status: int = 502, transient: bool = True) -> None:
+    def __init__(self, message: str, hint: str = "", *, status: int = 503, transient: bool = True) -> None:
         super().__init__(message, hint)
         self.status = status
         self.transient = transient

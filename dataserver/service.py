@@ -22,6 +22,7 @@ import re
 import shutil
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -32,14 +33,23 @@ from urllib.parse import quote
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.wrappers import Request, Response
 
-from dataserver.authority import Authority, KeyAuthority, UpstreamAuthority
-from dataserver.cache import ReadThroughCache
+from dataserver.authority import Authority, KeyAuthority, PeerAuthority
+from dataserver.cache import Lease, ReadThroughCache
 from dataserver.convert import converted
 from dataserver.digests import Readable, checked_sha256
-from dataserver.errors import BadRequest, DataServerError, NotAllowed, NotStored, TooLarge
+from dataserver.errors import (
+    BadRequest,
+    Busy,
+    DataServerError,
+    FetchFailed,
+    NotAllowed,
+    NotStored,
+    TooLarge,
+    WrongDigest,
+)
 from dataserver.formats import media_type_of
 from dataserver.ranges import BLOCK_BYTES, file_response
-from dataserver.signing import Grant
+from dataserver.signing import Grant, PeerKey, no_peer
 from dataserver.store import Store
 
 if TYPE_CHECKING:
@@ -48,6 +58,8 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = 64 << 20
 _PROMOTE_BODY_BYTES = 1 << 20
 _STALLED_SECONDS = 120
+_UNAVAILABLE = 503
+_RETRY_SECONDS = 5
 _REST_BYTES = 256 << 20
 _REST_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -68,11 +80,14 @@ class Files(Protocol):
 
     root: Path
 
-    def opened(self, sha256: str, path: str, query: str) -> tuple[BinaryIO, Callable[[], object]]:
-        """Open a file; return it and what to call at the end."""
+    def opened(self, sha256: str, path: str, query: str, afresh: bool) -> tuple[BinaryIO, Callable[[], object]]:
+        """Open a file, looked at for damage if `afresh`; return it and what to call at the end."""
 
     def writable(self) -> Store:
         """Return the store to write to, or raise NotAllowed."""
+
+    def health(self) -> dict[str, Any]:
+        """Return what there is to say beside the room on the disk."""
 
 
 class _StoreFiles:
@@ -80,28 +95,54 @@ class _StoreFiles:
         self.root = store.root
         self._store = store
 
-    def opened(self, sha256: str, path: str, query: str) -> tuple[BinaryIO, Callable[[], object]]:
-        return self._store.open(sha256), lambda: None
+    def opened(self, sha256: str, path: str, query: str, afresh: bool) -> tuple[BinaryIO, Callable[[], object]]:
+        return self._store.open_verified(sha256) if afresh else self._store.open(sha256), _nothing
 
     def writable(self) -> Store:
         return self._store
 
+    def health(self) -> dict[str, Any]:
+        return {}
+
 
 class _CacheFiles:
-    def __init__(self, cache: ReadThroughCache, upstream: str) -> None:
+    """A cache of which at most `fetches` requests fetch or wait at a time: the other threads give what is here."""
+
+    def __init__(self, cache: ReadThroughCache, upstream: str, peer: str, fetches: int) -> None:
         self.root = cache.root
         self._cache = cache
         self._upstream = upstream.rstrip("/")
+        self._peer = peer
+        self._free = threading.BoundedSemaphore(fetches)
 
-    def opened(self, sha256: str, path: str, query: str) -> tuple[BinaryIO, Callable[[], object]]:
-        lease = self._cache.fetch(sha256, None, f"{self._upstream}{path}?{query}")
+    def opened(self, sha256: str, path: str, query: str, afresh: bool) -> tuple[BinaryIO, Callable[[], object]]:
+        lease = self._cache.held(sha256, afresh=afresh) or self._fetched(sha256, path, query)
         return lease.open(), lease.close
+
+    def _fetched(self, sha256: str, path: str, query: str) -> Lease:
+        if not self._free.acquire(blocking=False):
+            raise Busy("this cache is fetching as many files as it can", hint="ask again in some seconds")
+        try:
+            return self._cache.fetch(sha256, None, f"{self._upstream}{path}?{query}")
+        except WrongDigest as error:
+            raise FetchFailed(f"the data server upstream gave a damaged file: {error.message}", error.hint) from error
+        finally:
+            self._free.release()
 
     def writable(self) -> Store:
         raise NotAllowed("this is a cache: it gives files as they are", hint="ask the data server upstream")
 
+    def health(self) -> dict[str, Any]:
+        return {"peer": self._peer, "upstream": self._cache.upstream.answers(f"{self._upstream}/health")}
 
-def application(store: Store, keys: bytes | Sequence[bytes], *, max_size: int | None = None) -> WSGIApplication:
+
+def application(
+    store: Store,
+    keys: bytes | Sequence[bytes],
+    *,
+    max_size: int | None = None,
+    is_peer: Callable[[str], bool] = no_peer,
+) -> WSGIApplication:
     """Return the application that serves a store.
 
     Parameters
@@ -112,20 +153,20 @@ def application(store: Store, keys: bytes | Sequence[bytes], *, max_size: int | 
         Every key whose signatures are accepted.
     max_size : int, optional
         Largest upload [bytes], whatever its signature allows.
+    is_peer : callable, optional
+        Tells of a caching data server whether it is registered: links that lead through it are accepted.
     """
-    return Service(_StoreFiles(store), KeyAuthority(keys), max_size)
+    return Service(_StoreFiles(store), KeyAuthority(keys, is_peer), max_size)
 
 
-def cache_application(
-    cache: ReadThroughCache, upstream: str, keys: bytes | Sequence[bytes] | None = None
-) -> WSGIApplication:
-    """Return the application of a read-through cache before the data server at `upstream`.
+def cache_application(cache: ReadThroughCache, upstream: str, own: PeerKey, *, threads: int = 16) -> WSGIApplication:
+    """Return the application of a caching data server before the one at `upstream`.
 
-    The signed query is passed upstream as it came. Hits are checked with `keys` (the same as upstream's); a cache
-    without keys asks upstream, once for each URL.
+    Links are checked with its `own` key by the clock of the data server upstream, and passed there as they came. Of
+    its `threads` some are kept for files that are here, however slowly others arrive.
     """
-    authority = UpstreamAuthority(upstream) if keys is None else KeyAuthority(keys)
-    return Service(_CacheFiles(cache, upstream), authority, None)
+    files = _CacheFiles(cache, upstream, own.peer, fetches=max(1, threads * 3 // 4))
+    return Service(files, PeerAuthority(own, cache.upstream.now), None)
 
 
 class Service:
@@ -143,6 +184,8 @@ class Service:
             response = self._answer(request)
         except DataServerError as error:
             response = _failed(error.status, error.message, error.hint)
+            if error.status == _UNAVAILABLE:
+                response.headers["Retry-After"] = str(_RETRY_SECONDS)
         except ClientDisconnected:
             response = _failed(400, "the connection ended before the whole file had arrived", "send it again")
         except BlockingIOError:
@@ -176,9 +219,10 @@ class Service:
 
     def _health(self, request: Request) -> Response:
         free = shutil.disk_usage(self._files.root).free
+        more = self._files.health()
         if free < LEAST_FREE_BYTES:
-            return _json({"status": "full", "hint": "free some space on the data server's disk"}, 503)
-        return _json({"status": "ok"})
+            return _json({"status": "full", "hint": "free some space on the data server's disk", **more}, 503)
+        return _json({"status": "ok", **more})
 
     def _file(self, request: Request, sha256: str) -> Response:
         checked_sha256(sha256)
@@ -189,7 +233,9 @@ class Service:
             return _json(stored._asdict(), 201)
         if grant.format:
             self._files.writable()  # a cache does not convert: what it would fetch with this query is not the file
-        file, done = self._files.opened(sha256, request.path, request.query_string.decode("latin-1"))
+        # Who got damaged bytes asks for the file to be looked at, in HTTP's words.
+        afresh = bool(request.cache_control.no_cache)
+        file, done = self._files.opened(sha256, request.path, request.query_string.decode("latin-1"), afresh)
         etag = sha256
         if grant.format:
             try:
@@ -276,4 +322,4 @@ def _failed(status: int, error: str, hint: str) -> Response:
 
 
 def _nothing() -> None:
-    """Do nothing: a converted file is gone when it is closed."""
+    """Do nothing: closing the file was all."""

@@ -4,6 +4,11 @@ The signature covers the method, the path below the data server and every other 
 a URL can change nothing in it. Parameters that a signature may bind: ``max_size`` (bytes of an upload), ``name`` (what
 a download is called) and ``format`` (what it is converted to). Who may GET may HEAD. What is signed for staging is the
 attempt, ``/staging/ATTEMPT``: it is good for any name below it.
+
+A caching data server is a **peer**: it has a key of its own, derived from the data server's by the peer's identifier,
+and links to it carry ``via=PEER`` and are signed with that key. The same link is good at the data server, which
+derives the key anew, as long as the peer is registered there; it gives no more than GET. So a cache checks links by
+itself, also while its data server is away, and holds nothing that could write.
 """
 
 from __future__ import annotations
@@ -12,9 +17,10 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -22,7 +28,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from dataserver.errors import DataServerError, NotAllowed
 
 KEY_BYTES = 32
-_BINDABLE = {"max_size", "name", "format"}
+_BINDABLE = {"max_size", "name", "format", "via"}
+_PEER = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
 
 class Grant(NamedTuple):
@@ -34,8 +41,23 @@ class Grant(NamedTuple):
     format: str
 
 
+class PeerKey(NamedTuple):
+    """What a caching data server checks links with."""
+
+    peer: str
+    key: bytes
+
+
 def sign(
-    key: bytes, method: str, path: str, expires: int, *, max_size: int | None = None, name: str = "", format: str = ""
+    key: bytes,
+    method: str,
+    path: str,
+    expires: int,
+    *,
+    max_size: int | None = None,
+    name: str = "",
+    format: str = "",
+    via: str = "",
 ) -> str:
     """Return the query string that allows `method` on `path` until `expires`.
 
@@ -53,9 +75,13 @@ def sign(
         Largest upload [bytes]; for staging, of all files of the attempt together.
     name, format : str, optional
         What a download is called, and the format it is converted to.
+    via : str, optional
+        The peer that the link leads through: it is signed with that peer's key.
     """
     bound = {"expires": str(expires), "format": format, "max_size": "" if max_size is None else str(max_size)}
-    query = {name_: value for name_, value in sorted((bound | {"name": name}).items()) if value}
+    query = {name_: value for name_, value in sorted((bound | {"name": name, "via": via}).items()) if value}
+    if via:
+        key = peer_key(key, via).key
     return urlencode(query | {"signature": _signature(key, method, path, query)})
 
 
@@ -82,8 +108,49 @@ def below(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name, safe='')}"))
 
 
-def verify(keys: Sequence[bytes], method: str, path: str, query: str, now: float | None = None) -> Grant:
-    """Return what the signature in `query` allows, or raise NotAllowed."""
+def no_peer(_: str) -> bool:
+    """Know of no peer."""
+    return False
+
+
+def verify(
+    keys: Sequence[bytes],
+    method: str,
+    path: str,
+    query: str,
+    now: float | None = None,
+    is_peer: Callable[[str], bool] = no_peer,
+) -> Grant:
+    """Return what the signature in `query` allows, or raise NotAllowed; `is_peer` knows who is registered."""
+
+    def keys_of(via: str) -> Sequence[bytes]:
+        if not via:
+            return keys
+        if method not in {"GET", "HEAD"} or not is_peer(via):
+            raise NotAllowed(
+                "this link leads through a caching data server that is not registered here",
+                hint="a process manager registers it: manage.py data_server register",
+            )
+        return [peer_key(key, via).key for key in keys]
+
+    return _verify(keys_of, method, path, query, time.time() if now is None else now)
+
+
+def verify_as_peer(own: PeerKey, method: str, path: str, query: str, now: float) -> Grant:
+    """Return what the signature in `query` allows at the caching data server itself, or raise NotAllowed."""
+
+    def keys_of(via: str) -> Sequence[bytes]:
+        if via != own.peer:
+            raise NotAllowed(
+                f"this link does not lead through {own.peer}",
+                hint="was this caching data server registered anew? then it needs its new key file",
+            )
+        return [own.key]
+
+    return _verify(keys_of, method, path, query, now)
+
+
+def _verify(keys_of: Callable[[str], Sequence[bytes]], method: str, path: str, query: str, now: float) -> Grant:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=10)
     except ValueError:
@@ -95,11 +162,11 @@ def verify(keys: Sequence[bytes], method: str, path: str, query: str, now: float
     if len(pairs) != len(given) + 1 or not set(given) <= _BINDABLE | {"expires"}:
         raise _forged()
     expected = "GET" if method == "HEAD" else method
-    matches = [hmac.compare_digest(signature.encode(), _signature(key, expected, path, given).encode()) for key in keys]
-    if not any(matches):
+    right = [_signature(key, expected, path, given).encode() for key in keys_of(given.get("via", ""))]
+    if not any(hmac.compare_digest(signature.encode(), each) for each in right):
         raise _forged()
     expires = int(given.get("expires", "0"))
-    if expires <= (time.time() if now is None else now):
+    if expires <= now:
         raise NotAllowed("this link has expired", hint="ask the portal for a new one")
     max_size = int(given["max_size"]) if "max_size" in given else None
     return Grant(expires, max_size, given.get("name", ""), given.get("format", ""))
@@ -117,15 +184,56 @@ def make_key_file(path: str | os.PathLike[str]) -> None:
         os.fsync(descriptor)
 
 
-def read_keys(path: str | os.PathLike[str]) -> list[bytes]:
-    """Read a key file: a key a line in hexadecimal; the first one signs, all are accepted (so that keys can change)."""
+def peer_key(key: bytes, peer: str) -> PeerKey:
+    """Return the key of a caching data server, derived from its data server's."""
+    return PeerKey(peer, hmac.digest(key, f"awportal data peer 1\n{peer}".encode(), hashlib.sha256).hex().encode())
+
+
+def peer_key_text(own: PeerKey) -> str:
+    """Return what a caching data server's key file holds."""
+    return f"{own.peer}:{own.key.decode()}\n"
+
+
+def read_peer_key(path: str | os.PathLike[str]) -> PeerKey:
+    """Read the key file of a caching data server."""
+    hint = "`manage.py data_server register NAME ADDRESS` writes one, on the portal's machine"
     try:
-        keys = [bytes.fromhex(line) for line in Path(path).read_text(encoding="ascii").split()]
+        peer, _, key = Path(path).read_text(encoding="ascii").strip().partition(":")
     except (OSError, ValueError) as error:
+        raise DataServerError(f"the key file {path} cannot be read: {error}", hint=hint) from None
+    if not _PEER.fullmatch(peer) or len(key) < KEY_BYTES:
+        raise DataServerError(f"the key file {path} holds no key of a caching data server", hint=hint)
+    return PeerKey(peer, key.encode())
+
+
+def read_keys(path: str | os.PathLike[str]) -> list[bytes]:
+    """Read a key file: a key a line; the first one signs, all are accepted (so that keys can change)."""
+    try:
+        keys = Path(path).read_bytes().split()
+    except OSError as error:
         raise DataServerError(f"the key file {path} cannot be read: {error}", hint=_KEY_HINT) from None
     if not keys or min(map(len, keys)) < KEY_BYTES:
         raise DataServerError(f"the key file {path} holds no key of at least {KEY_BYTES} bytes", hint=_KEY_HINT)
     return keys
+
+
+class RegisteredPeers:
+    """The caching data servers that a file names, one a line; read anew when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[tuple[int, int], frozenset[str]] = ((-1, -1), frozenset())
+
+    def __call__(self, peer: str) -> bool:
+        """Whether this one is registered; none is where the file cannot be read."""
+        try:
+            status = self._path.stat()
+            version = (status.st_mtime_ns, status.st_size)
+            if version != self._read[0]:
+                self._read = version, frozenset(self._path.read_text(encoding="ascii").split())
+        except (OSError, ValueError):
+            return False
+        return peer in self._read[1]
 
 
 _KEY_HINT = "`python -m dataserver key FILE` makes one"

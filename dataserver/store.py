@@ -115,6 +115,20 @@ class Store:
         except FileNotFoundError:
             raise _not_stored(sha256) from None
 
+    def open_verified(self, sha256: str) -> BinaryIO:
+        """Open the file for reading if its bytes have its digest; else put it into quarantine and raise NotStored."""
+        file = self.open(sha256)
+        status = os.fstat(file.fileno())
+        if digest_of_descriptor(file.fileno())[0] == sha256:
+            file.seek(0)
+            return file
+        file.close()
+        aside = self._put_aside(self._place(sha256), status.st_ino)
+        raise NotStored(
+            f"the file {sha256} was damaged on the data server's disk: it is now in {aside.parent.name}/{aside.name}",
+            hint="store it there once more: whoever has the file uploads it again, or it comes from a backup",
+        )
+
     def listing(self) -> Iterator[Stored]:
         """Yield every file in the store, in the order of their digests."""
         for entry in self._entries():
@@ -230,7 +244,7 @@ class Store:
                 os.close(descriptor)
             files, size = files + 1, size + read
             if found != entry.name:
-                damaged.append(Damaged(entry.name, found, self._put_aside(entry)))
+                damaged.append(Damaged(entry.name, found, self._put_aside(Path(entry.path), entry.inode())))
         return ScrubReport(files, size, damaged)
 
     def collect(
@@ -289,11 +303,11 @@ class Store:
             with os.scandir(self._objects / f"{prefix:02x}") as entries:
                 yield from sorted(entries, key=lambda entry: entry.name)
 
-    def _put_aside(self, entry: os.DirEntry[str]) -> Path:
-        aside = self._quarantine / f"{entry.name}.{time.time_ns()}"
+    def _put_aside(self, place: Path, inode: int) -> Path:
+        aside = self._quarantine / f"{place.name}.{time.time_ns()}"
         with self._locked(fcntl.LOCK_EX), suppress(FileNotFoundError):
-            if os.stat(entry.path).st_ino == entry.inode():  # else a put has just healed it
-                os.replace(entry.path, aside)
+            if place.stat().st_ino == inode:  # else a put has just healed it
+                os.replace(place, aside)
                 _sync_folder(self._quarantine)
         return aside
 

@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
+import ssl
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from email.message import Message
+from email.utils import parsedate_to_datetime
 from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from dataserver.errors import FetchFailed
 
 _TRIES = 3
+_LOOK_SECONDS = 5.0
 _BROKEN = (OSError, http.client.HTTPException)  # URLError and timeouts are OSErrors
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-def opener() -> urllib.request.OpenerDirector:
-    """Return an opener for http and https that follows no redirects (and knows no file: or ftp:)."""
+def opener(authorities: str | None = None) -> urllib.request.OpenerDirector:
+    """Return an opener for http and https that follows no redirects (and knows no file: or ftp:).
+
+    `authorities` is a PEM file of those whose certificates are trusted; else the system's are (or SSL_CERT_FILE's).
+    """
     made = urllib.request.OpenerDirector()
+    context = ssl.create_default_context(cafile=authorities) if authorities else None
     for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.UnknownHandler,
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(context=context),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.UnknownHandler(),
     ):
-        made.add_handler(handler())
+        made.add_handler(handler)
     return made
 
 
 class Source:
     """A file as it comes from a data server; reads on after a broken connection, as long as that brings bytes."""
 
-    def __init__(self, upstream: Upstream, url: str, size: int | None) -> None:
+    def __init__(self, upstream: Upstream, url: str, size: int | None, afresh: bool) -> None:
         self._upstream = upstream
         self._url = url
-        self._response, said = upstream.ask(url, 0)
+        self._response, said = upstream.ask(url, 0, afresh=afresh)
         self._read = 0
         self._tries = 1
         if size is None and said is None:
@@ -83,18 +94,34 @@ class Upstream:
         Addresses that a URL must lie below; None allows any.
     timeout : float
         How long a data server may say nothing [s].
+    authorities : str, optional
+        PEM file of those whose certificates are trusted instead of the system's.
     """
 
-    def __init__(self, registered: Sequence[str] | None, timeout: float) -> None:
+    def __init__(self, registered: Sequence[str] | None, timeout: float, authorities: str | None = None) -> None:
         self._registered = None if registered is None else [_parts(address) for address in registered]
         self._timeout = timeout
-        self._opener = opener()
+        self._opener = opener(authorities)
+        self._said_its_time: tuple[float, float] | None = None
+        self._looking = threading.Lock()
+        self._looked_at = -_LOOK_SECONDS
+        self._seen = ""
+
+    def now(self) -> float:
+        """Return the time by the data server's clock [Unix s]; by our own until it has answered once."""
+        if self._said_its_time is None:
+            return time.time()
+        said, at = self._said_its_time
+        return said + time.monotonic() - at
 
     @contextmanager
-    def opened(self, url: str, size: int | None) -> Iterator[Source]:
-        """Open a file for reading; raise FetchFailed if it cannot be had."""
+    def opened(self, url: str, size: int | None, *, afresh: bool = False) -> Iterator[Source]:
+        """Open a file for reading; raise FetchFailed if it cannot be had.
+
+        With `afresh` the data server is to look whether its file is undamaged before it gives it.
+        """
         self.check(url)
-        source = Source(self, url, size)
+        source = Source(self, url, size, afresh)
         try:
             yield source
         finally:
@@ -116,15 +143,19 @@ class Upstream:
                 transient=False,
             )
 
-    def ask(self, url: str, offset: int, method: str = "GET") -> tuple[IO[bytes], int | None]:
+    def ask(self, url: str, offset: int, *, afresh: bool = False) -> tuple[IO[bytes], int | None]:
         """Ask for a file from a byte on; return the response and the file's size where it is said."""
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-        request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - check() has seen the scheme
+        if afresh:
+            headers["Cache-Control"] = "no-cache"
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - check() has seen the scheme
         try:
             response = self._opener.open(request, timeout=self._timeout)
+            self._note_time(response.headers)
         except urllib.error.HTTPError as error:
             with error:
-                raise _refused(url, error.code) from None
+                self._note_time(error.headers)
+                raise _refused(url, error.code, _words_of(error)) from None
         except _BROKEN as error:
             reason = getattr(error, "reason", error)
             raise FetchFailed(
@@ -139,8 +170,33 @@ class Upstream:
             raise FetchFailed(f"{shown(url)} broke off at byte {offset} and does not resume")
         return response, int(found[2])
 
+    def answers(self, url: str) -> str:
+        """Say in a word or a line whether the data server is there, as it was some seconds ago at most."""
+        with self._looking:
+            if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+                self._looked_at = time.monotonic()
+                try:
+                    with self._opener.open(url, timeout=_LOOK_SECONDS) as answer:
+                        self._note_time(answer.headers)
+                    self._seen = "answers"
+                except _BROKEN as error:
+                    self._seen = f"away: {getattr(error, 'reason', error)}"
+            return self._seen
 
-def _refused(url: str, code: int) -> FetchFailed:
+    def _note_time(self, headers: Message) -> None:
+        with suppress(TypeError, ValueError):  # no date, or none that can be read
+            self._said_its_time = (parsedate_to_datetime(headers["Date"]).timestamp(), time.monotonic())
+
+
+def _words_of(answer: urllib.error.HTTPError) -> str:
+    """Return what a data server said of its refusal, in one line."""
+    try:
+        return "".join(filter(str.isprintable, str(json.loads(answer.read(65536))["error"])))[:500]
+    except (*_BROKEN, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _refused(url: str, code: int, words: str) -> FetchFailed:
     hint = {
         403: "the signed URL is wrong or has expired: ask for a new one",
         404: "the file is not on that data server",
@@ -149,9 +205,9 @@ def _refused(url: str, code: int) -> FetchFailed:
     if 300 <= code < 400:
         return FetchFailed(f"{shown(url)} answered with a redirect, which is not followed", transient=False)
     transient = code >= 500 or code in {408, 429}
-    return FetchFailed(
-        f"{shown(url)} answered {code}", hint, status=code if code in {400, 403, 404} else 502, transient=transient
-    )
+    status = 503 if transient else code if code in {400, 403, 404} else 502
+    said = f"{shown(url)} answered {code}" + (f": {words}" if words else "")
+    return FetchFailed(said, hint, status=status, transient=transient)
 
 
 def _parts(url: str) -> tuple[str, str, str]:

@@ -78,7 +78,7 @@ def outcome_of_test(unit: ProcessingUnit, number: int) -> list[CheckReport] | No
 def _to_be_reached(unit: ProcessingUnit) -> list[str]:
     """Return the addresses of broker and data servers, without the broker's password."""
     found = []
-    for url in (settings.BROKER_URL, settings.DATA_URL, unit.data_server_url):
+    for url in (settings.BROKER_URL, settings.DATA_URL, unit.data_server.address if unit.data_server else ""):
         parts = urlsplit(url)
         if parts.hostname:
             host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

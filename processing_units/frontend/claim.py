@@ -23,6 +23,7 @@ from processing_units.frontend.fitting import TimeLeft
 from processing_units.frontend.locking import lock_unit
 from processing_units.frontend.models import (
     Attempt,
+    CachingDataServer,
     ClusterManagerRecord,
     CodeBundle,
     Job,
@@ -88,7 +89,7 @@ def _rules(unit: ProcessingUnit) -> tuple[object, ...]:
     """Return what decides whether a job may be taken, and what goes into its spec."""
     return (
         unit.accepting, unit.recipes_allowed, unit.user_types_allowed, unit.owner_id, unit.memory_mib,
-        unit.wall_seconds, unit.data_server_url,
+        unit.wall_seconds, unit.data_server_id,
     )  # fmt: skip
 
 
@@ -100,8 +101,7 @@ def job_spec(unit: ProcessingUnit, attempt: Attempt, token: str) -> JobSpec:
     """Return all that a node needs to run an attempt."""
     job = Job.objects.select_related("run").get(pk=attempt.job_id)
     expires = int(time.time()) + unit.wall_seconds + _URL_MARGIN_SECONDS
-    base = unit.data_server_url.rstrip("/") or settings.DATA_URL
-    # Products always go to the archive's own data server: the unit's may be a cache, which only gives.
+    # Products go to the archive's own data server, not through the unit's: a commit promises that they are safe there.
     staging = f"/staging/{staging_key(attempt)}"
     inputs = list(job.inputs.select_related("product"))
     held_to = _limits_of(job, inputs)
@@ -115,7 +115,7 @@ def job_spec(unit: ProcessingUnit, attempt: Attempt, token: str) -> JobSpec:
         parameters=job.run.parameters,
         quality_limits=held_to.limits,
         limit_origins=held_to.origins,
-        inputs=[_input_file(entry, base, expires) for entry in inputs],
+        inputs=[_input_file(entry, unit.data_server, expires) for entry in inputs],
         code_digest=job.run.code_digest,
         code=_code_file(job.run, expires),
         limits=Limits(memory_mib=unit.memory_mib, wall_seconds=unit.wall_seconds),
@@ -149,9 +149,10 @@ def _limits_of(job: Job, inputs: list[JobInput]) -> ForJob:
     return limits_for(recipe.outputs, instruments.pop(), one_chip, one_filter or "")
 
 
-def _input_file(entry: JobInput, base: str, expires: int) -> InputFile:
+def _input_file(entry: JobInput, cache: CachingDataServer | None, expires: int) -> InputFile:
     product = entry.product
     path = f"/files/{product.sha256}"
+    base, via = (cache.address, cache.peer) if cache else (settings.DATA_URL, "")
     return InputFile(
         role=entry.role,
         kind=product.kind,
@@ -159,7 +160,7 @@ def _input_file(entry: JobInput, base: str, expires: int) -> InputFile:
         name=product.name,
         sha256=product.sha256,
         size=product.file_size,
-        url=f"{base}{path}?{sign(settings.DATA_KEY, 'GET', path, expires)}",
+        url=f"{base}{path}?{sign(settings.DATA_KEY, 'GET', path, expires, via=via)}",
         attributes=product.attributes,
     )
 

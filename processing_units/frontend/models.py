@@ -15,6 +15,19 @@ def _choices(states: type[JobState] | type[FaultKind]) -> list[tuple[str, str]]:
     return [(state.value, state.value.replace("_", " ")) for state in states]
 
 
+class CachingDataServer(models.Model):
+    """A data server near some nodes, from which they read through; its identifier names the key that it was given."""
+
+    name = models.SlugField(max_length=40, unique=True)
+    address = models.CharField(max_length=200)
+    peer = models.CharField(max_length=80, unique=True)
+    registered_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
+    registered_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ProcessingUnit(models.Model):
     """A virtual processor with a name, an alias, a host and port.
 
@@ -35,7 +48,14 @@ class ProcessingUnit(models.Model):
     user_types_allowed = models.JSONField(default=list, blank=True)
     memory_mib = models.PositiveIntegerField(default=4096)
     wall_seconds = models.PositiveIntegerField(default=3600)
-    data_server_url = models.CharField(max_length=200, blank=True)
+    data_server = models.ForeignKey(
+        CachingDataServer,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="units",
+        help_text="from which its nodes read; null: from the portal's own",
+    )
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
     alive_at = models.DateTimeField(null=True, blank=True, help_text="when its frontend last said that it is alive")
     alive_since = models.DateTimeField(null=True, blank=True, help_text="since when without a gap")

@@ -17,8 +17,9 @@ from django.db import transaction
 
 from archive.models import Profile
 from processing_units.frontend.clock import database_now
+from processing_units.frontend.data_servers import find_data_server
 from processing_units.frontend.locking import lock_unit
-from processing_units.frontend.models import ProcessingUnit, UnitChange
+from processing_units.frontend.models import CachingDataServer, ProcessingUnit, UnitChange
 from processing_units.frontend.refusals import NotFound
 from processing_units.frontend.unit_defaults import read_defaults, set_defaults, shown_defaults
 from recipes.catalogue import all_recipes
@@ -223,6 +224,10 @@ def _read_owner(text: str) -> User | None:
     return found
 
 
+def _read_data_server(text: str) -> CachingDataServer | None:
+    return find_data_server(text) if text else None
+
+
 def _read_json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text or "{}")
@@ -258,8 +263,8 @@ SETTINGS: dict[str, Setting] = {
                 "with commas", read_defaults, str, by_owner=False),
         Setting("owner", "a user whose jobs alone it runs, with results in MyDB; empty: open to all",
                 _read_owner, lambda value: value.get_username() if value else "", "owner", by_owner=False),
-        Setting("data_server", "address of the caching data server its nodes read from; empty: the portal's own",
-                _line(200), str, "data_server_url", by_owner=False),
+        Setting("data_server", "name of the caching data server its nodes read from; empty: the portal's own",
+                _read_data_server, lambda value: value.name if value else "", "data_server", by_owner=False),
         Setting("cluster_managers", "how many its backend keeps up",
                 _whole(0, _MOST_SLOTS), str, "cluster_managers_wanted", by_owner=False),
         Setting("kind_settings", "what its kind of backend needs to know, as JSON: {\"niceness\": 5}",

@@ -19,7 +19,7 @@ import pytest
 from dataserver.cache import ReadThroughCache
 from dataserver.errors import CacheFull, FetchFailed, WrongDigest
 
-from .conftest import Server, request
+from .conftest import Server
 
 
 class Origin(http.server.ThreadingHTTPServer):
@@ -260,52 +260,6 @@ def test_a_server_that_is_away_is_told_without_the_signature(tmp_path: Path) -> 
     assert "secret" not in caught.value.message
 
 
-@pytest.fixture(scope="module")
-def caches(start: Callable[..., Server], server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[Server]:
-    """Two caches before the data server: one that holds the key, one that asks upstream."""
-    arguments = ("--upstream", server.address, "--max-bytes", "8M")
-    return [start(tmp_path_factory.mktemp("cache"), *arguments, with_key=with_key) for with_key in (True, False)]
-
-
-def test_a_cache_serves_what_upstream_has(server: Server, caches: list[Server], tmp_path: Path) -> None:
-    data = os.urandom(5_000_000)
-    (tmp_path / "file").write_bytes(data)
-    path = f"/files/{server.store.put_file(tmp_path / 'file').sha256}"
-    for cache in caches:
-        url = cache.url("GET", path, name="a.fits")
-        assert request(url, "HEAD").headers["Content-Length"] == "5000000"
-        with ThreadPoolExecutor(8) as readers:
-            for answer in readers.map(lambda _, url=url: request(url), range(8)):
-                assert (answer.status, answer.body) == (200, data)
-        part = request(url, headers={"Range": "bytes=4000000-4000009"})
-        assert (part.status, part.body) == (206, data[4_000_000:4_000_010])
-        assert part.headers["Content-Type"] == "application/fits"
-
-
-def test_to_know_a_digest_opens_no_cache(server: Server, caches: list[Server], tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"held by the caches")
-    path = f"/files/{server.store.put_file(tmp_path / 'file').sha256}"
-    for cache in caches:
-        good = cache.url("GET", path)
-        assert request(good).status == 200
-        assert request(cache.address + path).status == 403
-        assert request(cache.url("GET", path, lifetime=-5)).status == 403
-        assert request(good[:-2] + "xx").status == 403
-        assert request(cache.url("PUT", path), "PUT", b"held by the caches").status == 403
-        assert request(cache.url("GET", "/files/" + "0" * 64)).status == 404
-        converted = request(cache.url("GET", path, format="asdf"))
-        assert (converted.status, b"gives files as they are" in converted.body) == (403, True)
-
-
-def test_a_short_lived_link_expires_in_the_cache_too(server: Server, caches: list[Server], tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"for a moment")
-    path = f"/files/{server.store.put_file(tmp_path / 'file').sha256}"
-    urls = [cache.url("GET", path, lifetime=6) for cache in caches]
-    assert [request(url).status for url in urls] == [200, 200]
-    time.sleep(6.1)
-    assert [request(url).status for url in urls] == [403, 403]
-
-
 @pytest.mark.program("openssl", "openssl")
 def test_between_sites_it_speaks_tls_and_checks_certificates(
     start: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -324,9 +278,3 @@ def test_between_sites_it_speaks_tls_and_checks_certificates(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with ReadThroughCache(tmp_path / "cache", 1000).fetch(stored.sha256, stored.size, url) as lease:
         assert lease.path.read_bytes() == b"over TLS"
-
-
-def test_a_cache_needs_a_bound(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "dataserver", "serve", "--root", str(tmp_path), "--upstream", "http://127.0.0.1:1"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "dataserver: a cache needs a size bound")

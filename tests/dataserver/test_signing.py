@@ -74,11 +74,11 @@ def test_a_key_file_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None
     keys = read_keys(path)
     make_key_file(path)
     assert read_keys(path) == keys
-    assert [len(key) for key in keys] == [32]
+    assert [len(key) for key in keys] == [64]
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
-@pytest.mark.parametrize("content", ["", "00ff\n", "not hexadecimal\n"])
+@pytest.mark.parametrize("content", ["", "00ff\n", "ab" * 40 + "\nshort\n"])
 def test_a_bad_key_file_is_told(tmp_path: Path, content: str) -> None:
     path = tmp_path / "data.key"
     path.write_text(content)

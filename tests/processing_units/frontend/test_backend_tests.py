@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from processing_units.contract import BackendDirections, BackendReport, CheckReport
 from processing_units.frontend.backends import ask_for_test, outcome_of_test
+from processing_units.frontend.data_servers import register
 from processing_units.frontend.models import BackendState, ProcessingUnit
 from recipes.errors import UsageError
 
@@ -61,7 +62,7 @@ def test_without_a_backend_nobody_could_look(unit: ProcessingUnit, unit_client: 
 def test_a_backend_is_told_what_its_nodes_must_reach(unit: ProcessingUnit, unit_client: Post, settings: Any) -> None:
     settings.BROKER_URL = "redis://:secret@broker:6380/0"
     settings.DATA_URL = "http://portal:8000/data"
-    unit.data_server_url = "http://[fd00::7]:9000"
+    unit.data_server = register("near", "http://[fd00::7]:9000", None).data_server
     unit.save()
     directions = report(unit_client)
     assert directions.reach == ["redis://broker:6380", "http://portal:8000", "http://[fd00::7]:9000"]

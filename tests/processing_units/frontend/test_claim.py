@@ -15,13 +15,15 @@ from django.utils import timezone
 from archive.context import Context, context_of
 from archive.models import Product
 from archive.quality_limits import Scope, set_limit
-from dataserver.signing import verify
+from dataserver.signing import peer_key, verify, verify_as_peer
 from processing_units.contract import Claim, JobState
 from processing_units.frontend.cancel import cancel_run
 from processing_units.frontend.claim import claim
+from processing_units.frontend.data_servers import is_registered, register
 from processing_units.frontend.models import Attempt, ClusterManagerRecord, Job, ProcessingUnit
 from recipes.catalogue import find_recipe
 from tests.processing_units.frontend.conftest import claimed, in_process, make_user, submitted, together
+from tests.processing_units.frontend.test_unit_settings import change
 
 pytestmark = pytest.mark.django_db
 
@@ -62,12 +64,16 @@ def test_its_urls_are_signed_for_that_alone(context: Context, unit: ProcessingUn
         assert grant.expires > time.time() + unit.wall_seconds
 
 
-def test_a_unit_with_a_data_server_of_its_own_reads_there(context: Context, unit: ProcessingUnit) -> None:
-    unit.data_server_url = "http://cache:9000/"
-    unit.save()
+def test_a_unit_that_names_a_caching_data_server_reads_there(context: Context, unit: ProcessingUnit) -> None:
+    peer = register("near", "http://cache:9000/", None).data_server.peer
+    change(unit, data_server="near")
     submitted(context)
     spec = claimed(unit).spec
     assert spec.inputs[0].url.startswith("http://cache:9000/files/")
+    parts = urlsplit(spec.inputs[0].url)
+    own = peer_key(django_settings.DATA_KEY, peer)
+    assert verify_as_peer(own, "GET", parts.path, parts.query, time.time()).expires > time.time() + unit.wall_seconds
+    verify([django_settings.DATA_KEY], "GET", parts.path, parts.query, is_peer=is_registered)
     assert spec.staging_url.startswith(f"{django_settings.DATA_URL}/staging/")
 
 

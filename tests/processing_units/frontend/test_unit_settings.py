@@ -18,6 +18,7 @@ from processing_units.frontend.chains import continue_chains
 from processing_units.frontend.claim import _take, claim
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.commit import commit
+from processing_units.frontend.data_servers import register
 from processing_units.frontend.models import Chain, ClusterManagerRecord, Job, ProcessingUnit, Run, UnitChange
 from processing_units.frontend.move import move_run, units_to_move_to
 from processing_units.frontend.permissions import runs_allowed_on, type_of, why_not_allowed
@@ -76,7 +77,7 @@ def other_unit(name: str = "other", **given: object) -> ProcessingUnit:
         ("alias", " The big one ", "The big one"),
         ("default", "Reduce, *:1", "*:1,Reduce"),
         ("owner", "ann", "ann"),
-        ("data_server", "http://cache:9000", "http://cache:9000"),
+        ("data_server", " near ", "near"),
         ("kind_settings", '{"niceness": 5}', '{"niceness": 5}'),
         ("port", "9000", "9000"),
     ],
@@ -84,6 +85,7 @@ def other_unit(name: str = "other", **given: object) -> ProcessingUnit:
 def test_values_are_written_as_people_write_them(
     user: User, unit: ProcessingUnit, setting: str, text: str, kept: str
 ) -> None:
+    register("near", "http://cache:9000", None)
     change(unit, **{setting: text})
     assert shown(unit)[setting] == kept
     assert change(unit, **{setting: kept}) == {}, "what is shown can be typed again"
@@ -105,6 +107,7 @@ def test_values_are_written_as_people_write_them(
         ("default", "Bies:2", "default: there is no recipe 'Bies'"),
         ("default", "Bias:9", "default: user type '9' is none of 1, 2, 3, 4"),
         ("owner", "nobody", "owner: there is no user 'nobody'"),
+        ("data_server", "http://cache:9000", "data_server: there is no data server 'http://cache:9000'"),
         ("kind_settings", "[1]", "kind_settings: a JSON object is wanted"),
         ("kind_settings", "{", "kind_settings: this is no JSON"),
         ("colour", "red", "a unit has no setting 'colour'"),
@@ -139,7 +142,7 @@ def test_who_may_change_what(unit: ProcessingUnit, user: User, context: Context,
         change_unit(unit, {"port": "4000"}, manager)
     change(unit, owner="ann")
     change_unit(unit, {"slots": "4", "recipes": "Bias"}, context)
-    for setting, text in (("owner", ""), ("user_types", "1"), ("default", "*"), ("data_server", "http://x")):
+    for setting, text in (("owner", ""), ("user_types", "1"), ("default", "*"), ("data_server", "near")):
         with pytest.raises(NotAllowed, match=f"{setting}: only a process manager"):
             change_unit(unit, {setting: text}, context)
     names = {setting.name for setting in settings_for(unit, manager)}

@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 # Option: setting.
 _SETTINGS = {
     "alias": "alias", "host": "host", "port": "port", "kind": "kind", "slots": "slots", "memory_mib": "memory",
-    "wall_seconds": "walltime", "data_server_url": "data_server", "accepting": "accepting", "recipes": "recipes",
+    "wall_seconds": "walltime", "data_server": "data_server", "accepting": "accepting", "recipes": "recipes",
     "user_types": "user_types", "owner": "owner", "default": "default", "cluster_managers": "cluster_managers",
     "kind_settings": "kind_settings",
 }  # fmt: skip
@@ -54,7 +54,9 @@ class Command(BaseCommand):
             action.add_argument("--kind-settings", help="what its kind of backend needs to know, as JSON")
             action.add_argument("--memory-mib", type=int)
             action.add_argument("--wall-seconds", type=int)
-            action.add_argument("--data-server-url")
+            action.add_argument(
+                "--data-server", help="name of the caching one its nodes read from; an empty text: the portal's own"
+            )
             action.add_argument("--accepting", choices=["yes", "no"])
             action.add_argument("--recipes", help="comma-separated; an empty text allows all")
             action.add_argument("--user-types", help="comma-separated, of 1-4; an empty text allows all")
