@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 2)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-slurm try-workers try-lan docs requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-slurm try-slurm-afar try-workers try-lan docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ peers: set-up-development ## compare the recipes with IRAF, ccdproc, SExtractor,
 
 try-slurm: set-up-development ## Slurm and a portal on this machine, a night reduced through them; prints what each queue job did
 	@$(RUN) -m tests.ways.slurm
+
+try-slurm-afar: set-up-development ## the same on a cluster behind ssh, with no way out (as root: network namespaces); its connection is cut, its relay killed
+	@$(RUN) -m tests.ways.slurm_afar
 
 try-workers: set-up-development ## a portal, and workers that come and go while a night is reduced; prints who did what
 	@$(RUN) -m tests.ways.workers

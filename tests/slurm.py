@@ -1,6 +1,7 @@
 """A real Slurm on this machine for tests: munged, slurmctld and so many slurmd, in a directory of their own.
 
-Runs as whoever runs the tests, without systemd and cgroups. All nodes are this machine, at ports of their own.
+Runs as whoever runs the tests, without systemd and cgroups. All nodes are this machine, at ports of their own; a
+`Network` puts controller and nodes into network namespaces.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -25,7 +27,7 @@ START_SECONDS = 30.0
 # KillWait is what a job has between SIGTERM and SIGKILL. MinJobAge is how long the controller remembers what has ended.
 CONFIGURATION = """\
 ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({controller_address})
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
@@ -64,17 +66,30 @@ PartitionName=urgent Nodes=node[1-{count}] PriorityTier=10 MaxTime=1:00:00 State
 """
 
 
+@dataclass(frozen=True)
+class Network:
+    """Where controller and nodes are: addresses, and the words before a command that runs there."""
+
+    controller_address: str = "127.0.0.1"
+    nodes_address: str = "127.0.0.1"
+    at_controller: tuple[str, ...] = ()
+    at_nodes: tuple[str, ...] = ()
+
+
 class Slurm:
     """The cluster; its commands find it by ``SLURM_CONF`` in the environment."""
 
-    def __init__(self, nodes: int = 2, cores: int = 2, remembered_seconds: int = 300) -> None:
+    def __init__(
+        self, nodes: int = 2, cores: int = 2, remembered_seconds: int = 300, network: Network = Network()
+    ) -> None:
+        self._network = network
         self.directory = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
         self.directory.chmod(0o755)
         self.node_names = [f"node{number}" for number in range(1, nodes + 1)]
         ports = _free_ports(nodes + 1)
         lines = [
-            f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={port} CPUs={cores} "
-            "RealMemory=4000 State=UNKNOWN"
+            f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr={network.nodes_address} Port={port} "
+            f"CPUs={cores} RealMemory=4000 State=UNKNOWN"
             for name, port in zip(self.node_names, ports[1:], strict=True)
         ]
         self.configuration = self.directory / "slurm.conf"
@@ -82,6 +97,7 @@ class Slurm:
             CONFIGURATION.format(
                 directory=self.directory,
                 host=socket.gethostname(),
+                controller_address=network.controller_address,
                 user=pwd.getpwuid(os.getuid()).pw_name,
                 port=ports[0],
                 nodes="\n".join(lines),
@@ -113,7 +129,7 @@ class Slurm:
 
     def start_controller(self, *arguments: str) -> None:
         """Start slurmctld; ``-c`` forgets all jobs."""
-        self._run("slurmctld", "-f", str(self.configuration), *arguments)
+        self._run(*self._network.at_controller, "slurmctld", "-f", str(self.configuration), *arguments)
 
     def stop_controller(self) -> None:
         """Stop slurmctld."""
@@ -122,7 +138,7 @@ class Slurm:
     def start_node(self, name: str) -> None:
         """Start the slurmd of a node."""
         (self.directory / f"spool.{name}").mkdir(exist_ok=True)
-        self._run("slurmd", "-f", str(self.configuration), "-N", name)
+        self._run(*self._network.at_nodes, "slurmd", "-f", str(self.configuration), "-N", name)
 
     def kill_node(self, name: str) -> None:
         """Kill the slurmd of a node, as a node that crashes does; its jobs' processes go on."""
@@ -130,7 +146,7 @@ class Slurm:
 
     def run(self, *command: str) -> str:
         """Run a command of Slurm's; return what it prints."""
-        return self._run(*command)
+        return self._run(*self._network.at_controller, *command)
 
     def jobs(self, states: str = "all") -> list[list[str]]:
         """Return number, state, reason and node of the jobs since `cancel_all`."""

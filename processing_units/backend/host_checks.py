@@ -13,11 +13,17 @@ from processing_units.backend.ssh_connection import SshConnection, SshError
 from processing_units.joining.installing import ROOM_NEEDED_MIB
 from processing_units.joining.standard_code import PYTHON
 
+_SETTINGS = ("python", "remote_path")
 LARGEST_CLOCK_ERROR = 60.0  # signed addresses hold for at least this much longer than a job may run
 
 
-def check_host(connection: SshConnection, python: str, folder: str, addresses: list[str]) -> list[Check]:
-    """Look at a host; the first thing that is in the way of the others ends it."""
+def check_host(
+    connection: SshConnection, python: str, folder: str, addresses: list[str], settings: tuple[str, str] = _SETTINGS
+) -> list[Check]:
+    """Look at a host; the first thing that is in the way of the others ends it.
+
+    ``settings`` are the names under which a process manager sets Python and folder.
+    """
     name = connection.target.host
     try:
         connection.open()
@@ -34,20 +40,21 @@ def check_host(connection: SshConnection, python: str, folder: str, addresses: l
     try:
         seen: dict[str, Any] = json.loads(connection.run(words, script, 60.0))
     except SshError as error:
-        mend = "install one there, or set its path in the unit's settings (python)"
+        mend = f"install one there, or set its path in the unit's settings ({settings[0]})"
         return [*checks, Check(name, "Python", False, f"{python} does not run: {error}; {mend}")]
     except ValueError:
         return [*checks, Check(name, "Python", False, f"{python} is no Python: it answers something else")]
     names = dict(zip(reached, addresses, strict=True))
-    return [*checks, _python(name, python, seen), _disk(name, folder, seen), _clock(name, seen, began, time.time()),
+    return [*checks, _python(name, python, seen, settings[0]), _disk(name, folder, seen, settings[1]),
+            _clock(name, seen, began, time.time()),
             *(_reach(name, names[address], address in seen["away"]) for address in reached)]  # fmt: skip
 
 
-def _python(name: str, python: str, seen: dict[str, Any]) -> Check:
+def _python(name: str, python: str, seen: dict[str, Any], setting: str) -> Check:
     numbers = tuple(int(word) for word in seen["python"].split(".")[:2])
     needed = ".".join(map(str, PYTHON))
     if numbers < PYTHON:
-        return Check(name, "Python", False, f"{python} is {seen['python']}, {needed} or newer is needed: set python")
+        return Check(name, "Python", False, f"{python} is {seen['python']}, {needed} or newer is needed: set {setting}")
     if seen["system"] != "Linux":
         return Check(name, "Python", False, f"the host runs {seen['system']}; this kind needs Linux")
     if not seen["can_install"]:
@@ -56,12 +63,12 @@ def _python(name: str, python: str, seen: dict[str, Any]) -> Check:
     return Check(name, "Python", True, seen["python"])
 
 
-def _disk(name: str, folder: str, seen: dict[str, Any]) -> Check:
+def _disk(name: str, folder: str, seen: dict[str, Any], setting: str) -> Check:
     if not seen["writable"]:
-        return Check(name, "disk", False, f"{folder} cannot be written: set remote_path to a folder of this user's")
+        return Check(name, "disk", False, f"{folder} cannot be written: set {setting} to a folder of this user's")
     if seen["free_mib"] < 2 * ROOM_NEEDED_MIB:
         return Check(name, "disk", False, f"only {seen['free_mib']} MiB free in {folder}, {2 * ROOM_NEEDED_MIB} are "
-                     "needed: make room, or set remote_path")  # fmt: skip
+                     f"needed: make room, or set {setting}")  # fmt: skip
     return Check(name, "disk", True, f"{seen['free_mib'] / 1024:.0f} GiB free")
 
 

@@ -3,7 +3,8 @@
 A queue job is one cluster manager on one node. It takes jobs while there are any and then leaves, so there are queue
 jobs only as long as there is work. Its key lies in a file that only its user reads, and which it deletes once the
 frontend has taken the key; nothing secret is in the batch script. Batch scripts, keys and logs lie in a directory that
-the nodes share with this host.
+the nodes share with the host of the queue: this one, or a login host that is reached by nothing but ssh (``login``).
+From there a relay carries frontend, broker and data server to nodes that have no route out.
 """
 
 from __future__ import annotations
@@ -12,21 +13,20 @@ import contextlib
 import json
 import logging
 import math
-import os
 import secrets
-import shutil
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import AfterValidator, Field
-
-from processing_units.backend.kind import DRAINED, BringUpError, Directions, Kind, KindSettings, Standing
-from processing_units.backend.psij_queue import PsijQueue, QueueAwayError, Resources
+from processing_units.backend.kind import DRAINED, BringUpError, Check, Directions, Kind, KindSettings, Standing
+from processing_units.backend.login_host import LoginHost
+from processing_units.backend.psij_queue import PsijQueue, Resources
+from processing_units.backend.queue_checks import check_login, check_queue
+from processing_units.backend.queue_host import QueueAwayError, QueueHost, ThisHost
+from processing_units.backend.queue_settings import QueueSettings
 from processing_units.contract import BackendDirections, PlaceState
 
 log = logging.getLogger(__name__)
@@ -35,37 +35,6 @@ HURRIED_SECONDS = 1.0
 # A job that the system does not know is believed gone when it has not been seen for so long: some show it late.
 UNSEEN_SECONDS = 5.0
 LONGEST_WORD = 300
-
-
-def _plain(text: str) -> str:
-    """Refuse what could end a line of a batch script and begin another."""
-    if not text.isprintable():
-        raise ValueError("only printable characters are possible")
-    return text
-
-
-Plain = Annotated[str, AfterValidator(_plain), Field(max_length=1000)]
-OptionName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=60)]
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-
-
-class QueueSettings(KindSettings):
-    """How cluster managers are submitted."""
-
-    queue: Plain = Field(default="", description="queue or partition; empty: the system's default")
-    account: Plain = Field(default="", description="account or project that pays")
-    walltime_minutes: int = Field(default=60, ge=1, le=60 * 24 * 60, description="of a queue job")
-    slots: int = Field(default=0, ge=0, le=1024, description="cores of a queue job, one a slot; 0: as the unit says")
-    memory_mib: int = Field(default=0, ge=0, description="of a queue job; 0: the system's default")
-    attributes: dict[OptionName, Plain] = Field(
-        default_factory=dict, description="more options of the system, as qos or constraint for Slurm"
-    )
-    environment: dict[VariableName, Plain] = Field(default_factory=dict, description="variables of queue jobs")
-    work_directory: Plain = Field(default="", description="on a file system shared with the nodes; empty: the state's")
-    node_directory: Plain = Field(default="", description="where nodes keep cache and scratch; empty: below /tmp")
-    python: Plain = Field(default="", description="path of the Python with awportal on the nodes; empty: the backend's")
-    idle_seconds: int = Field(default=60, ge=1, description="a cluster manager leaves after so long without a job")
-    poll_seconds: float = Field(default=10.0, ge=0.5, le=600.0, description="how often the system is asked")
 
 
 class Phase(Enum):
@@ -88,10 +57,12 @@ class Seen:
 
 @dataclass
 class QueueJob:
-    """A queue job as we know it: its directory, and when it was last seen."""
+    """A queue job as we know it: its directory, where it reaches the frontend, and when it was last seen."""
 
+    host: QueueHost
     directory: Path
     log_file: Path
+    url: str
     seen: Seen
     seen_at: float
     called_back: bool = False
@@ -101,32 +72,44 @@ class BatchQueue(Kind):
     """Brings cluster managers up as queue jobs. A handle is the job's number in the queueing system."""
 
     executor: ClassVar[str]
+    submitting: ClassVar[Mapping[str, str]] = {}  # variables of the command that submits
     Settings: ClassVar[type[KindSettings]] = QueueSettings
     look_seconds: ClassVar[float] = 0.5
     key_seconds: ClassVar[int] = 30 * 24 * 3600  # a queue job may wait for long before it runs
 
     def __init__(self) -> None:
         self._settings = QueueSettings()
-        self._state = Path()
+        self._hosts: dict[str, QueueHost] = {}
         self._jobs: dict[str, QueueJob] = {}
+        self._reach: list[str] | None = None
         self._asked_at = 0.0
+        self._put_away_at = 0.0
         self._is_away = ""
 
     def begin(self, directions: Directions) -> None:
         """Know the queue jobs of the backend before this one again."""
+        self._all = directions
         self._state = directions.state / f"{directions.unit}.queue-jobs"
-        self._state.mkdir(mode=0o700, exist_ok=True)
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         for note in self._state.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError):
-                noted = json.loads(note.read_text())
-                self._know(str(noted["handle"]), Path(noted["directory"]), Path(noted["log_file"]))
+                self._know(json.loads(note.read_text()))
 
     def configure(self, settings: QueueSettings) -> None:
-        """Take settings; they hold for queue jobs submitted from now on."""
+        """Take settings; they hold for queue jobs submitted from now on, and those of another login host drain."""
         self._settings = settings
+        for handle, job in self._jobs.items():
+            if job.host.login != settings.login and not job.called_back:
+                self.drain(handle)
+
+    def close(self) -> None:
+        """End relays and connections."""
+        for host in self._hosts.values():
+            host.close()
 
     def wanted(self, directions: BackendDirections) -> int:
         """Return as many as there is work for, and no more than the unit's settings say."""
+        self._reach = [self._all.url, *directions.reach]
         share = math.ceil(directions.slots / max(1, directions.cluster_managers))
         return min(directions.cluster_managers, math.ceil(directions.open_jobs / self.slots(share)))
 
@@ -138,41 +121,45 @@ class BatchQueue(Kind):
 
     def bring_up(self, directions: Directions) -> str:
         """Submit a queue job; return its number."""
-        root = Path(self._settings.work_directory or directions.state / "queue")
+        try:
+            return self._submit(directions)
+        except (QueueAwayError, OSError) as error:
+            raise BringUpError(str(error)) from error
+
+    def _submit(self, directions: Directions) -> str:
+        host = self._host_of(self._settings.login)
+        root = host.root(self._settings, directions)
+        url, worker = host.worker(self._settings, directions, self._reach or [directions.url])
         name = f"{directions.unit}-{directions.number}-{secrets.token_hex(4)}"
         directory = root / name
+        host.write(directory / "key", directions.key_file.read_bytes())
+        directions.key_file.unlink()
+        command = [*worker, *self._options(directions, directory, host)]
         try:
-            root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            directory.mkdir(mode=0o700)
-            shutil.copy(directions.key_file, directory / "key")
-            (directory / "key").chmod(0o600)
-            directions.key_file.unlink()
-        except OSError as error:
-            raise BringUpError(f"the work directory {root} cannot be used: {error}") from error
-        try:
-            handle = self._queue(root).submit(
-                name, self._command(directions, directory), directory / "log", self._resources(directions.slots)
+            handle = self._queue(host, root).submit(
+                name, command, directory / "log", self._resources(directions.slots), self.submitting
             )
-        except QueueAwayError as error:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise BringUpError(str(error)) from error
-        self._know(handle, directory, directions.log_file)
-        note = {"handle": handle, "directory": str(directory), "log_file": str(directions.log_file)}
+        except QueueAwayError:
+            with contextlib.suppress(QueueAwayError):
+                host.remove(directory)
+            raise
+        noted = {"handle": handle, "directory": str(directory), "log_file": str(directions.log_file), "url": url}
+        noted["login"] = host.login
+        self._know(noted)
         draft = self._state / f"{name}.part"
-        draft.write_text(json.dumps(note))
+        draft.write_text(json.dumps(noted))
         draft.replace(self._note_of(handle))
         return handle
 
-    def _command(self, directions: Directions, directory: Path) -> list[str]:
+    def _options(self, directions: Directions, directory: Path, host: QueueHost) -> list[str]:
         settings = self._settings
-        on_node = Path(settings.node_directory or f"/tmp/awportal-node-{os.getuid()}")  # noqa: S108 - on the nodes
-        command = [settings.python or sys.executable, "-m", "processing_units.cluster_manager", directions.url]
-        command += ["--key-file", str(directory / "key"), "--delete-key-file", str(directory / "key")]
-        command += ["--slots", str(directions.slots)]
-        command += ["--cache", str(on_node / "cache"), "--scratch", str(on_node / "scratch")]
-        command += ["--walltime", str(60 * settings.walltime_minutes), "--preemptible"]
-        command += ["--drain-file", str(directory / "drain"), "--quit-when-idle", str(settings.idle_seconds)]
-        return [*command, *directions.arguments]
+        on_node = Path(settings.node_directory or f"/tmp/awportal-node-{host.user_number()}")  # noqa: S108 - on the nodes
+        options = ["--key-file", str(directory / "key"), "--delete-key-file", str(directory / "key")]
+        options += ["--slots", str(directions.slots)]
+        options += ["--cache", str(on_node / "cache"), "--scratch", str(on_node / "scratch")]
+        options += ["--walltime", str(60 * settings.walltime_minutes), "--preemptible"]
+        options += ["--drain-file", str(directory / "drain"), "--quit-when-idle", str(settings.idle_seconds)]
+        return [*options, *directions.arguments]
 
     def _resources(self, slots: int) -> Resources:
         settings = self._settings
@@ -186,12 +173,26 @@ class BatchQueue(Kind):
             environment=settings.environment,
         )
 
-    def _queue(self, root: Path) -> PsijQueue:
-        return PsijQueue(self.executor, root / "batch-scripts")
+    def _host_of(self, login: str) -> QueueHost:
+        if login not in self._hosts:
+            self._hosts[login] = LoginHost(login, self._all) if login else ThisHost()
+        return self._hosts[login]
 
-    def _know(self, handle: str, directory: Path, log_file: Path) -> None:
-        seen = Seen(Phase.QUEUED, "submitted; the queueing system was not asked since")
-        self._jobs[handle] = QueueJob(directory, log_file, seen, time.monotonic())
+    def _queue(self, host: QueueHost, root: Path) -> PsijQueue:
+        return PsijQueue(self.executor, host, root / "batch-scripts", self._state / "psij")
+
+    def _queue_of(self, job: QueueJob) -> PsijQueue:
+        return self._queue(job.host, job.directory.parent)
+
+    def _know(self, noted: dict[str, str]) -> None:
+        self._jobs[noted["handle"]] = QueueJob(
+            host=self._host_of(noted.get("login", "")),
+            directory=Path(noted["directory"]),
+            log_file=Path(noted["log_file"]),
+            url=noted.get("url", ""),
+            seen=Seen(Phase.QUEUED, "submitted; the queueing system was not asked since"),
+            seen_at=time.monotonic(),
+        )
 
     def _note_of(self, handle: str) -> Path:
         return self._state / f"{handle.replace('/', '_')}.json"
@@ -207,8 +208,12 @@ class BatchQueue(Kind):
             job = self._jobs.get(handle)
             if job is None:
                 gone[handle] = "is not known here any more"
-            elif job.seen.phase is Phase.ENDED:
-                gone[handle] = self._put_away(handle, job)
+            elif job.seen.phase is Phase.ENDED and time.monotonic() >= self._put_away_at:
+                try:
+                    gone[handle] = self._put_away(handle, job)
+                except QueueAwayError as error:  # later, then
+                    self._put_away_at = time.monotonic() + self._settings.poll_seconds
+                    self._has_gone_away(error)
         return gone
 
     def standing(self, handles: Iterable[str]) -> Mapping[str, Standing]:
@@ -241,40 +246,65 @@ class BatchQueue(Kind):
         if not open_jobs or now < self._asked_at + pause:
             return
         self._asked_at = now
-        try:
-            seen = self.look(self._queue(self._state), list(open_jobs))
-        except QueueAwayError as error:
-            if not self._is_away:
-                log.warning("%s; what was known before holds", error)
-            self._is_away = str(error)[:LONGEST_WORD]
-            return
+        for host in {id(job.host): job.host for job in open_jobs.values()}.values():
+            of_host = {handle: job for handle, job in open_jobs.items() if job.host is host}
+            try:
+                self._keep_road(host, of_host)
+                seen = self.look(self._queue_of(next(iter(of_host.values()))), list(of_host))
+            except QueueAwayError as error:
+                self._has_gone_away(error)
+                return
+            for handle, job in of_host.items():
+                if handle in seen:
+                    job.seen, job.seen_at = seen[handle], now
+                elif now - job.seen_at > UNSEEN_SECONDS:
+                    job.seen = Seen(Phase.ENDED, "vanished: the queueing system does not know it any more")
         self._is_away = ""
-        for handle, job in open_jobs.items():
-            if handle in seen:
-                job.seen, job.seen_at = seen[handle], now
-            elif now - job.seen_at > UNSEEN_SECONDS:
-                job.seen = Seen(Phase.ENDED, "vanished: the queueing system does not know it any more")
+
+    def _has_gone_away(self, error: QueueAwayError) -> None:
+        if not self._is_away:
+            log.warning("%s; what was known before holds", error)
+        self._is_away = str(error)[:LONGEST_WORD]
+
+    def _keep_road(self, host: QueueHost, of_host: Mapping[str, QueueJob]) -> None:
+        """Keep the way up by which nodes reach us; queue jobs that were given another can only be given up."""
+        if host.login != self._settings.login or self._reach is None:
+            return
+        url = host.road(self._settings, self._all, self._reach)[self._all.url]
+        for handle, job in of_host.items():
+            if job.url not in ("", url) and not job.called_back:
+                log.warning("queue job %s was told %s, where the relay can be no more: given up", handle, job.url)
+                self.stop(handle)
 
     def _put_away(self, handle: str, job: QueueJob) -> str:
         """Return how a queue job ended, keep its log, and remove what belonged to it."""
-        code = self._queue(job.directory.parent).exit_code(handle)
+        queue = self._queue_of(job)
+        code, told = queue.exit_code(handle), job.host.read(job.directory / "log") or ""
         how = "was called back before it ran" if job.called_back and code is None else job.seen.reason
-        said = _last_line(job.directory / "log")
+        said = _last_line(told)
         if how == DRAINED and code:
             how = _of_exit_code(code)
         elif how.startswith("vanished") and code is not None:
             how = DRAINED if code == 0 else _of_exit_code(code)
         if code and how.startswith("failed") and said:
             how = f"{how}: {said}"
+        queue.forget(handle, job.directory)
         with contextlib.suppress(OSError), job.log_file.open("ab") as all_logs:
-            all_logs.write(f"---- queue job {handle} {how[:LONGEST_WORD]}; its log:\n".encode())
-            with (job.directory / "log").open("rb") as own:
-                shutil.copyfileobj(own, all_logs)
-        self._queue(job.directory.parent).forget(handle)
-        shutil.rmtree(job.directory, ignore_errors=True)
+            all_logs.write(f"---- queue job {handle} {how[:LONGEST_WORD]}; its log:\n{told}".encode())
+        self._is_away = ""
         self._note_of(handle).unlink(missing_ok=True)
         del self._jobs[handle]
         return how[:LONGEST_WORD]
+
+    def test(self, directions: Directions) -> list[Check]:
+        """Look at the queueing system, and at the login host before it."""
+        host = self._host_of(self._settings.login)
+        checks: list[Check] = []
+        if isinstance(host, LoginHost):
+            checks = check_login(host, self._settings, directions, self._reach or [directions.url])
+        if all(check.is_well for check in checks[:1]):  # we get in
+            checks.append(check_queue(self._queue(host, self._state), self.name, self.look))
+        return checks
 
     # ------------------------------------------------------------------------------------------------------------ end
 
@@ -287,8 +317,10 @@ class BatchQueue(Kind):
             self.stop(handle)
             return
         job.called_back = True
-        with contextlib.suppress(OSError):
-            (job.directory / "drain").touch()
+        try:
+            job.host.write(job.directory / "drain")
+        except QueueAwayError as error:
+            log.warning("queue job %s could not be asked to drain: %s", handle, error)
 
     def stop(self, handle: str) -> None:
         """Cancel the queue job; its cluster manager hears SIGTERM, and its jobs go back to the unit's queue."""
@@ -297,7 +329,7 @@ class BatchQueue(Kind):
             return
         job.called_back = True
         try:
-            self._queue(job.directory.parent).cancel(handle)
+            self._queue_of(job).cancel(handle)
         except QueueAwayError as error:
             log.warning("queue job %s could not be cancelled: %s", handle, error)
 
@@ -325,13 +357,7 @@ def _of_exit_code(code: int) -> str:
     return f"failed: {meaning}" if meaning else f"failed with exit code {code}"
 
 
-def _last_line(path: Path) -> str:
+def _last_line(text: str) -> str:
     """Return the last line of a log, or ""."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - 2000))
-            lines = stream.read().decode(errors="replace").split("\n")
-    except OSError:
-        return ""
-    said: Any = [line.strip() for line in lines if line.strip()]
+    said = [line.strip() for line in text[-2000:].split("\n") if line.strip()]
     return "".join(character for character in said[-1] if character.isprintable())[-200:] if said else ""

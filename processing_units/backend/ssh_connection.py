@@ -24,7 +24,7 @@ CONNECT_SECONDS = 5
 COMMAND_SECONDS = 20.0
 SSH_CONFIG = "AWBACKEND_SSH_CONFIG"
 _CONNECTION_FAILED = 255
-_USUAL_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
+USUAL_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
 # A host that vanished is noticed after 15 s.
 _OPTIONS = (
     "BatchMode=yes",
@@ -134,9 +134,17 @@ class SshConnection:
         SshError
             The host is away, or the command failed there; says what it said.
         """
+        code, out, error = self.ask(command, given, seconds)
+        if code:
+            last = error.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {code}"]
+            raise SshError(f"on {self.target.host}: {last[0][:300]}")
+        return out.decode(errors="replace")
+
+    def ask(self, command: str, given: bytes, seconds: float = COMMAND_SECONDS) -> tuple[int, bytes, bytes]:
+        """Run a command line, and return its exit code, standard output and error; raises `SshError` as `run` does."""
         try:
-            result = subprocess.run(
-                [*self._client(), *self.target.words, command],
+            ended = subprocess.run(
+                self.command(command),
                 input=given,
                 capture_output=True,
                 check=False,
@@ -144,13 +152,13 @@ class SshConnection:
             )
         except subprocess.TimeoutExpired:
             raise SshError(f"{self.target.host} did not answer within {seconds:.0f} s") from None
-        said = result.stderr.decode(errors="replace")
-        if result.returncode == _CONNECTION_FAILED:
-            raise SshError(explain(said, self.target))
-        if result.returncode:
-            last = said.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
-            raise SshError(f"on {self.target.host}: {last[0][:300]}")
-        return result.stdout.decode(errors="replace")
+        if ended.returncode == _CONNECTION_FAILED:
+            raise SshError(explain(ended.stderr.decode(errors="replace"), self.target))
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def command(self, line: str) -> list[str]:
+        """Return the words that run a shell's command line on the host through the connection."""
+        return [*self._client(), *self.target.words, line]
 
     def hang_up(self) -> None:
         """End the connection; its tunnels come back with the next one."""
@@ -165,7 +173,7 @@ class SshConnection:
 
     def _forward(self, address: str, port: int) -> int:
         parts = urlsplit(address)
-        goal = f"{parts.hostname}:{parts.port or _USUAL_PORTS[parts.scheme]}"
+        goal = f"{parts.hostname}:{parts.port or USUAL_PORTS[parts.scheme]}"
         result = self._control_command("forward", "-R", f"127.0.0.1:{port}:{goal}")
         found = re.search(r"\d+", result.stdout)
         if result.returncode or (not port and not found):

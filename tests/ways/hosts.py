@@ -5,6 +5,7 @@ They share the file system, so each has its folder; needs root, ``ip`` and sshd.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shlex
@@ -23,14 +24,17 @@ PORT = 2222
 _numbers = itertools.count()
 
 
+def what_is_missing(*more: tuple[str, str]) -> str:
+    """Return why no hosts can be made here, or ""; ``more`` are programs with their packages."""
+    for program, package in ("ip", "iproute2"), ("sshd", "openssh-server"), ("ssh", "openssh-client"), *more:
+        if shutil.which(program) is None:
+            return f"there is no {program}: apt-get install {package}"
+    return "network namespaces need root" if os.geteuid() else ""
+
+
 def needs_hosts() -> None:
     """Skip with the reason where hosts cannot be made; fail in CI."""
-    reason = ""
-    if os.geteuid():
-        reason = "network namespaces need root"
-    for program, package in ("ip", "iproute2"), ("sshd", "openssh-server"), ("ssh", "openssh-client"):
-        if shutil.which(program) is None:
-            reason = f"there is no {program}: apt-get install {package}"
+    reason = what_is_missing()
     if reason and IN_CI:
         pytest.fail(f"in CI nothing may be missing, but {reason}", pytrace=False)
     if reason:
@@ -93,13 +97,13 @@ class Host:
             "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nStrictModes no\nUsePAM no\n"
             "ClientAliveInterval 5\nClientAliveCountMax 2\n"
         )
-        _ip("netns", "add", self.namespace)
-        _ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
-        _ip("addr", "add", f"{self.ours}/30", "dev", self._link)
-        _ip("link", "set", self._link, "up")
-        _ip("-n", self.namespace, "addr", "add", f"{self.address}/30", "dev", "eth0")
-        _ip("-n", self.namespace, "link", "set", "eth0", "up")
-        _ip("-n", self.namespace, "link", "set", "lo", "up")
+        ip("netns", "add", self.namespace)
+        ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
+        ip("addr", "add", f"{self.ours}/30", "dev", self._link)
+        ip("link", "set", self._link, "up")
+        ip("-n", self.namespace, "addr", "add", f"{self.address}/30", "dev", "eth0")
+        ip("-n", self.namespace, "link", "set", "eth0", "up")
+        ip("-n", self.namespace, "link", "set", "lo", "up")
 
     def start(self) -> None:
         """Start sshd."""
@@ -142,7 +146,7 @@ class Host:
 
     def plug(self, *, into_the_net: bool) -> None:
         """Pull the cable, or plug it in again."""
-        _ip("link", "set", self._link, "up" if into_the_net else "down")
+        ip("link", "set", self._link, "up" if into_the_net else "down")
 
     def processes(self) -> list[int]:
         """Numbers of all processes on this host."""
@@ -161,14 +165,18 @@ class Host:
 
     def close(self) -> None:
         """Switch it off."""
-        for number in self.processes():
-            try:
-                os.kill(number, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        switch_off(self.namespace)
         if self._sshd is not None:
             self._sshd.wait()
-        _ip("netns", "del", self.namespace)
+
+
+def switch_off(namespace: str) -> None:
+    """Kill all that runs in a network namespace, and remove it."""
+    listed = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True)
+    for number in listed.stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(number), signal.SIGKILL)
+    ip("netns", "del", namespace)
 
 
 def quoted(text: str) -> str:
@@ -180,5 +188,6 @@ def _make_key(path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True, capture_output=True)
 
 
-def _ip(*words: str) -> None:
+def ip(*words: str) -> None:
+    """Run ``ip``."""
     subprocess.run(["ip", *words], check=True, capture_output=True)

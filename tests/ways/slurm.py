@@ -69,9 +69,9 @@ def try_slurm(folder: Path, night: Path) -> str:
         with serving(installation, UNIT, installation.port + 3, *options) as (url, key_file):
             kind_settings = json.dumps({**SETTINGS, "node_directory": str(folder / "nodes")})
             installation.awrecipe("units", "set", UNIT, "cluster_managers=2", f"kind_settings={kind_settings}")
-            with backend(slurm, folder, url, key_file):
+            with backend(folder, url, key_file, **slurm.environment):
                 _reduce(installation, night, slurm)
-        return _table(installation, _queue_jobs(slurm, folder / "backend" / "logs"), time.monotonic() - began)
+        return table_of(installation, queue_jobs(slurm, folder / "backend" / "logs"), time.monotonic() - began)
 
 
 @contextmanager
@@ -101,14 +101,14 @@ def running_slurm() -> Iterator[Slurm]:
 
 
 @contextmanager
-def backend(slurm: Slurm, folder: Path, url: str, key_file: Path) -> Iterator[None]:
-    """Run the unit's backend, as on a login host."""
+def backend(folder: Path, url: str, key_file: Path, **variables: str) -> Iterator[None]:
+    """Run the unit's backend, as on a login host, or from afar."""
     command = [str(SCRIPTS / "awbackend"), UNIT, "--kind", "slurm", "--url", url, "--key-file", str(key_file)]
     command += ["--state", str(folder / "backend")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWPORTAL_")}
     with (folder / "backend.log").open("wb") as log:
         process = subprocess.Popen(
-            command, env={**environment, **slurm.environment}, stdout=log, stderr=log, start_new_session=True
+            command, env={**environment, **variables}, stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield
@@ -126,7 +126,7 @@ def _reduce(installation: Installation, night: Path, slurm: Slurm) -> None:
     client = installation.begin("night", str(night), "--unit", UNIT)
     try:
         wait_for(lambda: slurm.jobs("running"), "a queue job", 60)
-        wait_for(lambda: _running_jobs(installation), "a job", 60)
+        wait_for(lambda: running_jobs(installation), "a job", 60)
         slurm.run("scancel", slurm.jobs("running")[0][0])
         output, _ = client.communicate(timeout=400)
     except BaseException:
@@ -137,14 +137,16 @@ def _reduce(installation: Installation, night: Path, slurm: Slurm) -> None:
     wait_for(lambda: not slurm.jobs("pending,running,completing"), "the queue jobs' leaving", 60)
 
 
-def _running_jobs(installation: Installation) -> int:
+def running_jobs(installation: Installation) -> int:
+    """Return how many jobs run."""
     return sum(
         run["counts"].get("running", 0)
         for run in json.loads(installation.awrecipe("status", "--limit", "500", "--json"))
     )
 
 
-def _queue_jobs(slurm: Slurm, logs: Path) -> list[QueueJob]:
+def queue_jobs(slurm: Slurm, logs: Path) -> list[QueueJob]:
+    """Return what each queue job did, of which Slurm and the backend's logs must know the same."""
     nodes = {number: node for number, _, _, node in slurm.jobs()}
     told = {}
     for log in logs.glob("*.log"):
@@ -157,7 +159,8 @@ def _queue_jobs(slurm: Slurm, logs: Path) -> list[QueueJob]:
     return sorted(told.values(), key=lambda job: int(job.number))
 
 
-def _table(installation: Installation, queue_jobs: list[QueueJob], seconds: float) -> str:
+def table_of(installation: Installation, queue_jobs: list[QueueJob], seconds: float) -> str:
+    """Return what each queue job did and how the jobs ended; fail where one was lost or committed twice."""
     counted = Counter(number for job in queue_jobs for number in job.committed)
     runs = json.loads(installation.awrecipe("status", "--limit", "500", "--json"))
     ends = Counter({state: sum(run["counts"][state] for run in runs) for state in ("done", "failed")})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import ClassVar
 
-from processing_units.backend.kind import DRAINED, Directions
-from processing_units.backend.psij_queue import PsijQueue, QueueAwayError, run
+from processing_units.backend.kind import DRAINED
+from processing_units.backend.psij_queue import PsijQueue
+from processing_units.backend.queue_host import QueueAwayError
 from processing_units.backend.queueing import BatchQueue, Phase, Seen
 
 # Compact state: what it means of a job that has ended. https://slurm.schedmd.com/squeue.html, job state codes
@@ -70,15 +70,12 @@ class Slurm(BatchQueue):
 
     name: ClassVar[str] = "slurm"
     executor: ClassVar[str] = "slurm"
-
-    def begin(self, directions: Directions) -> None:
-        """See that no job is requeued: its key was presented, and the backend submits another."""
-        os.environ["SBATCH_NO_REQUEUE"] = "1"
-        super().begin(directions)
+    # No job is requeued: its key was presented, and the backend submits another.
+    submitting: ClassVar[Mapping[str, str]] = {"SBATCH_NO_REQUEUE": "1"}
 
     def look(self, queue: PsijQueue, handles: list[str]) -> Mapping[str, Seen]:
         """Ask for all jobs of this user in one go: ``squeue --jobs`` fails on a number that it does not know."""
-        code, said = run(["squeue", "--noheader", "--me", "--states=all", "--format=%i|%t|%r|%N|%S"])
+        code, said = queue.host.run(["squeue", "--noheader", "--me", "--states=all", "--format=%i|%t|%r|%N|%S"])
         if code:
             raise QueueAwayError(f"squeue does not answer: {' '.join(said.split())[:200]}")
         wanted, seen = set(handles), {}
@@ -86,15 +83,15 @@ class Slurm(BatchQueue):
             number, state, reason, nodes, start = (line.split("|") + [""] * 5)[:5]
             if number in wanted:
                 seen[number] = _seen(state, reason, nodes, start)
-        return {**self._of_accounting([number for number in handles if number not in seen]), **seen}
+        return {**self._of_accounting(queue, [number for number in handles if number not in seen]), **seen}
 
     @staticmethod
-    def _of_accounting(numbers: list[str]) -> dict[str, Seen]:
+    def _of_accounting(queue: PsijQueue, numbers: list[str]) -> dict[str, Seen]:
         """Ask the accounting, which most clusters have, for jobs that the controller has forgotten."""
         if not numbers:
             return {}
         try:
-            code, said = run(
+            code, said = queue.host.run(
                 ["sacct", "--noheader", "--parsable2", "-X", "--format=JobIDRaw,State", "--jobs", ",".join(numbers)]
             )
         except QueueAwayError:

@@ -37,18 +37,18 @@ def test_jobs_go_through_it_held_and_deleted_ones_are_told(unit, start_backend, 
     unit.wanted = unit.wanted.model_copy(update={"kind": "pbs", "settings": {**SETTINGS, "queue": "workq"}})
     jobs = [unit.submit(["sleep", 2], ["product", f"{number}.fits", 10], hint=False) for number in range(2)]
     backend = start_backend("--kind", "pbs", up=0, fixed=())
-    eventually(lambda: [place.state for place in places(unit)] == ["held"], 20, lambda: places(unit))
+    eventually(lambda: [place.state for place in places(unit)] == ["held"], 90, lambda: places(unit))
     (pbs / "hold").unlink()
-    eventually(lambda: all(job.state == "running" for job in jobs), 30)
+    eventually(lambda: all(job.state == "running" for job in jobs), 90)
     script = next(pbs.glob("*.sh")).read_text()
     assert "#PBS -l select=1:ncpus=2:mpiprocs=2" in script
     assert not any(key in script for key in unit.keys.values())
     os.system("qdel 1.fake")  # noqa: S605 - as a person would
-    eventually(lambda: "was cancelled in the queue" in str(places(unit)), 20, lambda: places(unit))
+    eventually(lambda: "was cancelled in the queue" in str(places(unit)), 90, lambda: places(unit))
     assert [failure.fault for job in jobs for failure in job.failures] == ["preempted"] * 2
-    eventually(lambda: all(job.state == "done" for job in jobs), 30)
+    eventually(lambda: all(job.state == "done" for job in jobs), 90)
     assert {(job.attempt, len(job.commits)) for job in jobs} == {(2, 1)}
-    eventually(lambda: unit.reports[-1].places == [], 30, lambda: places(unit))
+    eventually(lambda: unit.reports[-1].places == [], 90, lambda: places(unit))
     assert " up as " in (backend.state / "logs" / "test-1.log").read_text()
 
 
@@ -56,4 +56,4 @@ def test_a_refusal_is_told(unit, start_backend, pbs):
     unit.wanted = unit.wanted.model_copy(update={"kind": "pbs", "settings": {**SETTINGS, "queue": "nope"}})
     unit.submit(["sleep", 1], hint=False)
     start_backend("--kind", "pbs", up=0, fixed=())
-    eventually(lambda: "pbs refuses the queue job: qsub: Unknown queue" in str(places(unit)), 20)
+    eventually(lambda: "pbs refuses the queue job: qsub: Unknown queue" in str(places(unit)), 90)

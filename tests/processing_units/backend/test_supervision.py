@@ -35,7 +35,7 @@ def test_one_that_dies_is_brought_up_anew_and_its_job_runs_again(unit, start_bac
     family = [manager_processes(unit)[0], *manager_processes(unit)[0].children(recursive=True)]
     family[0].kill()
     assert gone(family)
-    eventually(lambda: job.state == "done", 20)
+    eventually(lambda: job.state == "done", 90)
     assert (job.attempt, len(job.commits), len(unit.ups)) == (2, 1, 2)
 
 
@@ -108,7 +108,7 @@ def test_what_the_manager_wants_holds_while_all_goes_on(unit, start_backend):
     unit.wanted = unit.wanted.model_copy(update={"cluster_managers": 2, "slots": 6})
     eventually(lambda: len(unit.ups) == 3, 40, "one with more slots beside the old one, and another")
     assert sorted(up.slots for up in unit.ups[1:]) == [3, 3]
-    eventually(lambda: job.state == "done", 20)
+    eventually(lambda: job.state == "done", 90)
     assert (job.attempt, len(job.commits)) == (1, 1)  # the old one drained
     eventually(lambda: len(unit.downs) == 1)
     unit.wanted = unit.wanted.model_copy(update={"cluster_managers": 0})
@@ -151,5 +151,5 @@ def test_while_the_frontend_is_away_what_is_up_goes_on(unit, start_backend):
     eventually(lambda: "the frontend is away" in backend.said, 20)
     unit.start()
     eventually(lambda: "the frontend answers again" in backend.said, 20)
-    eventually(lambda: job.state == "done", 20)
+    eventually(lambda: job.state == "done", 90)
     assert len(unit.ups) == 1
