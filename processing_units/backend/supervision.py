@@ -32,6 +32,7 @@ from processing_units.backend.kind import (
     settings_of,
 )
 from processing_units.contract import BackendDirections, BackendReport, CheckReport, KeyRequest, PlaceReport, PlaceState
+from processing_units.named_points import reach
 
 log = logging.getLogger(__name__)
 
@@ -340,6 +341,7 @@ class Backend:
         try:
             slots = self._share()
             key, key_file = self._new_key(place.number)
+            reach("backend.key-written")
             directions = replace(
                 self._directions,
                 number=place.number,
@@ -349,6 +351,7 @@ class Backend:
             )
             _rotate(directions.log_file)
             place.handle = self._kind.bring_up(directions)
+            reach("backend.brought-up")
         except FrontendAwayError as error:
             place.not_before = time.monotonic() + SHORTEST_PAUSE_SECONDS
             self._complain(str(error))
@@ -361,6 +364,7 @@ class Backend:
         self._keys[place.handle] = key
         log.info("cluster manager %d is brought up (%s)", place.number, place.handle)
         self._note()
+        reach("backend.noted")
 
     def _new_key(self, number: int) -> tuple[int, Path]:
         """Write a new key for a place where only we read it; return its number and the file."""

@@ -35,6 +35,7 @@ from processing_units.cluster_manager.stage_out import stage_out
 from processing_units.cluster_manager.walltime import NEARLY_ALL
 from processing_units.cluster_manager.watchdog import Watchdog, Watched
 from processing_units.contract import Commit, Failure, FaultKind, JobSpec
+from processing_units.named_points import reach
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,7 @@ class Attempt:
             remove_tree(self._directory)
 
     def _run_to_commit(self) -> None:
+        reach("node.claimed")
         began = time.monotonic()
         with ExitStack() as leases:
             try:
@@ -153,17 +155,21 @@ class Attempt:
                 raise fault_of_os_error(error, FaultKind.STAGE_IN, "bringing the job's inputs") from error
             size = sum(wanted.size for wanted in self.spec.inputs)
             self.log.say("stage_in", f"{len(self.spec.inputs)} files, {size / 1e6:.1f} MB, {_milliseconds(began)} ms")
+            reach("node.staged-in")
             outcome = self._run_process(job_file, leases)
         began = time.monotonic()
         self._stage_out(outcome)
         self.log.say("stage_out", f"{len(outcome.products)} products, {_milliseconds(began)} ms")
         self._send_log_ahead()
+        reach("node.staged-out")
         self._commit(outcome)
+        reach("node.committed")
 
     def _run_process(self, job_file: Path, leases: ExitStack) -> Outcome:
         self._check_stopped()
         began = time.monotonic()
         ended, watched = self._watch_process(job_file, leases)
+        reach("node.ended")
         self.log.finish()
         if ended.signal == signal.SIGTERM:
             self._stopped.wait(SAME_MOMENT_SECONDS)
@@ -224,6 +230,7 @@ class Attempt:
         _prefer_for_the_oom_killer(process.pid)
         self._node.watchdog.watch(watched)
         begin()
+        reach("node.started")
         try:
             return process.wait(), watched
         except ForkServerError as error:

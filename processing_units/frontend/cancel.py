@@ -14,6 +14,7 @@ from processing_units.frontend.changes import OPEN_STATES, change, close_ended_r
 from processing_units.frontend.models import Attempt, Chain, Job, ProcessingUnit, Run
 from processing_units.frontend.permissions import require_change_of_run, require_management_of_unit
 from processing_units.frontend.refusals import NotAllowed
+from processing_units.named_points import reach
 
 _TRIES = 5
 
@@ -33,6 +34,7 @@ def cancel_run(run: Run, context: Context) -> int:
     had_ended = run.ended is not None
     # Written first and for itself: from here on nothing of this run is claimed, whatever happens to this process.
     Run.objects.filter(pk=run.pk, cancel_requested__isnull=True, ended__isnull=True).update(cancel_requested=Now())
+    reach("cancel.requested")
     count = cancel_jobs(run.pk, f"cancelled by {context.user}")
     run.refresh_from_db()
     if had_ended and run.chain_id is not None:  # what would follow on it may still wait for its unit
@@ -102,4 +104,5 @@ def _cancel_open(jobs: QuerySet[Job], by: str) -> int:
     count += change(jobs, JobState.RUNNING, JobState.CANCELLED, reason=by, hint="")
     cancelled = Attempt.objects.filter(job__in=jobs.filter(state=JobState.CANCELLED), ended__isnull=True)
     cancelled.update(ended=Now(), outcome="cancelled", message=by)
+    reach("cancel.written")
     return count

@@ -18,7 +18,6 @@ from processing_units.frontend.attempts import begin_attempt, staging_key
 from processing_units.frontend.changes import change, wanted_run
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
-from processing_units.frontend.faults import reach
 from processing_units.frontend.fitting import TimeLeft
 from processing_units.frontend.locking import lock_unit
 from processing_units.frontend.models import (
@@ -33,6 +32,7 @@ from processing_units.frontend.models import (
 )
 from processing_units.frontend.permissions import runs_allowed_on
 from processing_units.frontend.quotas import users_at_their_limit
+from processing_units.named_points import reach
 from recipes.catalogue import all_recipes
 
 # How many of a run's next jobs are compared by what the node holds.

@@ -15,11 +15,11 @@ from processing_units.frontend.attempts import DONE, revive, staging_key
 from processing_units.frontend.chains import continue_chains
 from processing_units.frontend.changes import change, close_ended_runs
 from processing_units.frontend.fail import end_with_fault
-from processing_units.frontend.faults import reach
 from processing_units.frontend.heartbeat import keep_log
 from processing_units.frontend.models import Attempt, Job
 from processing_units.frontend.publishing import results_context
 from processing_units.frontend.refusals import TooLate
+from processing_units.named_points import reach
 
 
 class _Lost(Exception):
@@ -65,6 +65,7 @@ def commit(attempt: Attempt, message: Commit) -> list[int]:
         raise TooLate(what) from error
     reach("commit.committed")
     close_ended_runs([attempt.job.run_id])
+    reach("commit.closed")
     staging.drop(key)
     if attempt.job.run.chain_id is not None:  # what fails here the keeper's sweep does again
         continue_chains([attempt.job.run_id])

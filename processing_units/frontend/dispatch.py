@@ -21,9 +21,9 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from processing_units.contract import JobState
-from processing_units.frontend.faults import reach
 from processing_units.frontend.models import Job, Outbox, ProcessingUnit
 from processing_units.frontend.waiting import live_cluster_managers, slots_in_use
+from processing_units.named_points import reach
 
 log = logging.getLogger(__name__)
 

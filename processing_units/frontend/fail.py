@@ -12,10 +12,10 @@ from processing_units.frontend import staging
 from processing_units.frontend.attempts import revive, staging_key
 from processing_units.frontend.changes import change, close_ended_runs
 from processing_units.frontend.clock import seconds_from_now
-from processing_units.frontend.faults import reach
 from processing_units.frontend.heartbeat import keep_log
 from processing_units.frontend.models import Attempt, Job
 from processing_units.frontend.refusals import TooLate
+from processing_units.named_points import reach
 
 # What the job itself did: three of them end it.
 OWN_FAULTS = frozenset({FaultKind.FATAL, FaultKind.CRASHED, FaultKind.OUT_OF_MEMORY, FaultKind.OUT_OF_TIME})

@@ -13,6 +13,7 @@ from processing_units.frontend.clock import lease_seconds, seconds_from_now
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.logs import MAXIMUM_LOG_BYTES
 from processing_units.frontend.models import Attempt, Job, LogChunk, ProcessingUnit
+from processing_units.named_points import reach
 
 _AT_ONCE = 100
 
@@ -27,6 +28,7 @@ def heartbeat(unit: ProcessingUnit, message: Heartbeat) -> HeartbeatReply:
         beats = message.jobs[begin : begin + _AT_ONCE]
         alive = renew(unit, beats)
         reply.stop += [(beat.job, beat.attempt) for beat in beats if (beat.job, beat.attempt) not in alive]
+        reach("heartbeat.renewed")
         reply.log_offsets |= _keep_logs(unit, beats)
     return reply
 

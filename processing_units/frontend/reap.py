@@ -13,8 +13,8 @@ from processing_units.contract import MAXIMUM_LOST_NODES, FaultKind, JobState
 from processing_units.frontend.attempts import EXPIRED
 from processing_units.frontend.changes import change, close_ended_runs
 from processing_units.frontend.clock import lease_seconds, seconds_from_now
-from processing_units.frontend.faults import reach
 from processing_units.frontend.models import Attempt, Job, ProcessingUnit
+from processing_units.named_points import reach
 
 
 def say_alive(unit: ProcessingUnit) -> None:

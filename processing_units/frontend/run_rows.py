@@ -9,10 +9,10 @@ from django.db import IntegrityError, transaction
 from archive.context import Context
 from processing_units.contract import Submission
 from processing_units.frontend.clock import database_now
-from processing_units.frontend.faults import reach
 from processing_units.frontend.job_rows import JobRow, write_jobs
 from processing_units.frontend.models import Chain, Run
 from processing_units.frontend.planning import Resolved, resolve
+from processing_units.named_points import reach
 from recipes.errors import UsageError
 
 

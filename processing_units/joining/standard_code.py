@@ -21,6 +21,7 @@ PARTS = (
     "processing_units/code_shipping",
     "processing_units/contract.py",
     "processing_units/joining",
+    "processing_units/named_points.py",
     "recipes",
 )
 # Source and the tables that it reads. What pip and editors leave beside them is no code.

@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from processing_units.frontend import keeping
+from processing_units.named_points import reach
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Keeper:
             log.info("this is the keeper now" if self._has_lock else "another process is the keeper; this one waits")
         if not self._has_lock:
             return
+        reach("keeper.locked")
         done = {name: number for name, number in keeping.sweep().items() if number}
         if set(done) - {"hints sent", "canaries sent"}:
             log.info("%s", ", ".join(f"{number} {name}" for name, number in done.items()))
