@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from archive.context import Context, visible
 from archive.models import Lineage, Product, Validity
 from archive.sky import within_cone
+from recipes.kinds import KINDS
 
 _AT_ONCE = 500  # numbers in one IN (...)
 _FAMILY = 5000  # products after which a lineage is followed no further (a flat of a survey serves thousands)
@@ -66,6 +67,9 @@ class Selection:
         hostile = next((key for key, text in texts.items() if "\0" in text), None)
         if hostile:
             raise BadSelection(f"{hostile}: no text of the archive holds a NUL character")
+        unknown_kind = next((kind for kind in _several(texts.get("kind", "")) if kind not in KINDS), None)
+        if unknown_kind is not None:
+            raise BadSelection(f"kind: there is no kind {unknown_kind[:40]!r}; the kinds are: {', '.join(KINDS)}")
         unknown = sorted(set(texts) - _NAMES)
         if unknown:
             raise BadSelection(f"there is no filter {unknown[0]!r}; the filters are: {', '.join(sorted(_NAMES))}")

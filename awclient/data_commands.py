@@ -10,6 +10,7 @@ import typer
 from awclient.errors import RecipeFailed, UsageProblem
 from awclient.session import JsonOption, session_of
 from awclient.terminal import Progress, out, out_json, out_table, say
+from processing_units.wording import counted
 
 if TYPE_CHECKING:
     from awclient.client import Json, Portal
@@ -128,8 +129,8 @@ def publish(
         out_json(answer)
         return
     raised, rest = int(answer["published"]), len(set(wanted)) - int(answer["published"])
-    say(f"{raised} product{'' if raised == 1 else 's'} published to level {privilege}"
-        + (f"; {rest} were there before" if rest else ""))  # fmt: skip
+    before = f"; {rest} {'was' if rest == 1 else 'were'} there before" if rest else ""
+    say(f"{counted(raised, 'product')} published to level {privilege}{before}")
 
 
 def _numbers(texts: list[str]) -> list[int]:

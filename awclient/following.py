@@ -8,6 +8,7 @@ from awclient.client import Portal
 from awclient.errors import Lost, RecipeFailed
 from awclient.terminal import Progress, out
 from processing_units.contract import JobState, RunStatus
+from processing_units.wording import counted
 
 _LOOK_EVERY = 1.0
 _ENDS = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
@@ -67,7 +68,7 @@ def describe(status: RunStatus) -> str:
     """Return in a line how a run stands."""
     total = sum(status.counts.values())
     done = status.counts.get(JobState.DONE, 0)
-    parts = [f"{done} of {total} jobs done"]
+    parts = [f"{done} of {counted(total, 'job')} done"]
     parts += [f"{count} {state}" for state, count in status.counts.items() if count and state is not JobState.DONE]
     text = f"{status.state}: " + ", ".join(parts)
     return f"{text} ({status.reason})" if status.reason else text

@@ -190,9 +190,14 @@ class Night:
 
     def _submission(self, recipe: Json, frames: FrameSet, inputs: dict[str, list[int]]) -> Submission:
         remark = f"{REMARK}: {frames.title}"
-        environment = environment_of(None, None, recipe, quiet=True).entries
+        environment = environment_of(None, None, recipe, quiet=True)
         return Submission(
-            recipe=recipe["name"], inputs=inputs, unit=self._unit, comment=remark[:500], environment=environment
+            recipe=recipe["name"],
+            inputs=inputs,
+            unit=self._unit,
+            comment=remark[:500],
+            environment=environment.entries,
+            overruled_by=list(environment.overruled),
         )
 
     def _products_of(self, recipe: Json, frames: FrameSet) -> list[Json]:

@@ -11,6 +11,7 @@ import typer
 from awclient.errors import UsageProblem
 from awclient.session import JsonOption, complete_recipe, session_of
 from awclient.terminal import out, out_json, out_table, say
+from processing_units.wording import counted
 
 if TYPE_CHECKING:
     from awclient.client import Json, Portal
@@ -130,6 +131,7 @@ def _submission(
         parameters=parameters | directions.parameters,
         code=trees.digest,
         environment=environment.entries,
+        overruled_by=list(environment.overruled),
     )
 
 
@@ -200,7 +202,8 @@ def cancel(
     if json:
         out_json(done)
     else:
-        say(f"{done['jobs']} jobs of {done['runs']} runs cancelled; what runs is stopped within seconds")
+        jobs, runs = counted(done["jobs"], "job"), counted(done["runs"], "run")
+        say(f"{jobs} of {runs} cancelled; what runs is stopped within seconds")
 
 
 def retry(
@@ -240,8 +243,7 @@ def _whole_log(portal: Portal, run: int, job: int) -> str:
 
 
 def _jobs(status: RunStatus) -> str:
-    count = sum(status.counts.values())
-    return f"{status.recipe}, {count} job{'' if count == 1 else 's'}"
+    return f"{status.recipe}, {counted(sum(status.counts.values()), 'job')}"
 
 
 def _show_status(status: RunStatus, json: bool) -> None:

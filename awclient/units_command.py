@@ -12,6 +12,7 @@ import typer
 from awclient.errors import EXIT_RECIPE_FAILED, Lost, UsageProblem
 from awclient.session import JsonOption, session_of
 from awclient.terminal import out, out_json, out_table, say
+from processing_units.wording import counted
 
 if TYPE_CHECKING:
     from awclient.client import Json
@@ -245,7 +246,7 @@ def _change(context: typer.Context, name: str, settings: dict[str, str], json: b
 
 def _show(unit: Json) -> None:
     out(f"unit {unit['name']}{' (' + unit['alias'] + ')' if unit['alias'] else ''}: {unit['state']}: {unit['reason']}")
-    out(f"{unit['busy']} of {unit['slots']} slots busy, {unit['waiting']} jobs wait")
+    out(f"{unit['busy']} of {counted(unit['slots'], 'slot')} busy, {counted(unit['waiting'], 'job')} waiting")
     out("\n".join(f"  {key}={value}" for key, value in unit["settings"].items()))
     if unit["cluster_managers"]:
         out_table(("node", "busy", "load", "up since", "heard of", "key"), [

@@ -1,4 +1,4 @@
-"""What the portal itself keeps: the tokens of the command line and of scripts."""
+"""What the portal itself keeps: tokens of the command line and of scripts, and users' `Environment.cfg`."""
 
 from __future__ import annotations
 
@@ -18,3 +18,18 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} of {self.user}"
+
+
+class KeptEnvironment(models.Model):
+    """What a user's ``Environment.cfg`` says, for the runs of the web; the file itself is not kept.
+
+    ``entries`` are as in ``contract.Submission``; ``passed_over`` names what the file had besides.
+    """
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="environment")
+    entries = models.JSONField(default=dict)
+    passed_over = models.JSONField(default=list)
+    brought = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"Environment.cfg of {self.user}"

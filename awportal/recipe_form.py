@@ -12,8 +12,10 @@ from archive.context import Context, visible
 from archive.models import Privilege, Product
 from archive.queries import BadSelection, Selection, select
 from awportal.command_line import parse_ranges
+from awportal.environment import Setting, environment_for, settings_of
 from awportal.listing import given_filters, nights_of, with_pictures
 from processing_units.contract import Submission
+from processing_units.frontend.environment import privilege_called
 from recipes.errors import UsageError
 from recipes.recipe import Input, Parameter, Recipe
 
@@ -30,11 +32,12 @@ class ParameterField:
     parameter: Parameter
     text: str
     error: str = ""
+    environment: str | None = None  # what the user's Environment.cfg says
 
     @property
     def changed(self) -> bool:
-        """Whether the text is not the default's."""
-        return self.text != _as_text(self.parameter.default)
+        """Whether the text is another than what would hold without it: Environment.cfg's, or else the default."""
+        return self.text != (self.default_text if self.environment is None else self.environment)
 
     @property
     def limits(self) -> str:
@@ -116,8 +119,14 @@ class RecipeForm:
     key: str
     then: str = ""
     code: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     error: str = ""
     hint: str = ""
+
+    @property
+    def settings(self) -> list[Setting]:
+        """What comes from Environment.cfg, as the form shows it."""
+        return settings_of(self.environment)
 
     @property
     def primary(self) -> list[RoleField]:
@@ -146,6 +155,7 @@ class RecipeForm:
             idempotency_key=self.key,
             comment=self.comment,
             code=self.code,
+            environment=self.environment,
         )
 
     def _numbers(self, role: RoleField, context: Context) -> list[int]:
@@ -157,7 +167,12 @@ class RecipeForm:
 
 
 def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
-    """Read the form's fields from a query string or a posted form; what is missing begins with a good default."""
+    """Read the form's fields from a query string or a posted form; what is missing begins with a good default.
+
+    That is what the user's Environment.cfg says, unless the form leaves it out (``environment`` is ``no``).
+    """
+    code = _text_of(data, "code", 64)
+    environment = {} if data.get("environment") == "no" else environment_for(context, code)
     given = given_filters(data, FILTERS)
     ids = sorted(parse_ranges(data.getlist("product"), MAXIMUM_INPUTS))
     if not data:
@@ -166,13 +181,14 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
         recipe=recipe,
         given=given,
         roles=[],
-        parameters=[_read_parameter(parameter, data) for parameter in recipe.parameters],
-        unit=_text_of(data, "unit", 40),
-        privilege=_privilege(data.get("privilege", ""), context),
+        parameters=[_read_parameter(recipe, parameter, data, environment) for parameter in recipe.parameters],
+        unit=_text_of(data, "unit", 40) if "unit" in data else environment.get("unit", ""),
+        privilege=_privilege(data.get("privilege", ""), context, environment),
         comment=_text_of(data, "comment", 500),
         key=_text_of(data, "key", 100) or uuid.uuid4().hex,
         then=_text_of(data, "then", 200).replace(" ", ""),
-        code=_text_of(data, "code", 64),
+        code=code,
+        environment=environment,
     )
     form.roles = [_read_role(entry, data, ids, form, context) for entry in recipe.inputs]
     return form
@@ -239,9 +255,14 @@ def _newest_night(recipe: Recipe, context: Context) -> dict[str, str]:
     return {"instrument": found[0], "night": found[1].isoformat()} if found else {}
 
 
-def _read_parameter(parameter: Parameter, data: QueryDict) -> ParameterField:
-    text = data.get(f"p-{parameter.name}", _as_text(parameter.default)).strip()[:200]
-    read = ParameterField(parameter, text)
+def _read_parameter(
+    recipe: Recipe, parameter: Parameter, data: QueryDict, environment: dict[str, str]
+) -> ParameterField:
+    known = {name.lower(): value for name, value in environment.items()}
+    own = _normal(parameter, known.get(f"{recipe.name}.{parameter.name}".lower()))
+    start = _as_text(parameter.default) if own is None else own
+    text = data.get(f"p-{parameter.name}", start).strip()[:200]
+    read = ParameterField(parameter, text, environment=own)
     try:
         parameter.parse(text)
     except UsageError as refused:
@@ -249,8 +270,19 @@ def _read_parameter(parameter: Parameter, data: QueryDict) -> ParameterField:
     return read
 
 
-def _privilege(text: str, context: Context) -> int:
-    return int(text) if text in {str(level.value) for level in Privilege} else int(context.privilege)
+def _normal(parameter: Parameter, text: str | None) -> str | None:
+    """Return a value of Environment.cfg as the form writes it; what cannot be is left for the form to refuse."""
+    try:
+        return None if text is None else _as_text(parameter.parse(text))
+    except UsageError:
+        return text
+
+
+def _privilege(text: str, context: Context, environment: dict[str, str]) -> int:
+    if text in {str(level.value) for level in Privilege}:
+        return int(text)
+    said = environment.get("privilege", "")
+    return privilege_called(said) or int(context.privilege)
 
 
 def _as_text(value: Any) -> str:

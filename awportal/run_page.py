@@ -10,6 +10,7 @@ from django.urls import reverse
 from archive.context import Context, visible
 from archive.models import Product
 from awportal.command_line import number_ranges, run_line
+from awportal.environment import Setting, settings_of
 from awportal.listing import with_pictures
 from awportal.run_quality import Quality, quality_of
 from processing_units.contract import JobState, RunStatus
@@ -59,6 +60,7 @@ class RunView:
     may_change: bool
     products: list[Product] = field(default_factory=list)
     products_in_all: int = 0
+    environment: list[Setting] = field(default_factory=list)
     held_back: int = 0  # products that went to MyDB though the run asked for more
     quality: Quality | None = None
     chosen: list[ChosenCalibrations] = field(default_factory=list)
@@ -111,6 +113,7 @@ def view_run(run: Run, context: Context, *, state: JobState | None = None, page:
     view.log = log_of(view.log_job) if view.log_job else None
     view.chosen = _calibrations(run)
     submission = run.submission
+    view.environment = settings_of(submission.get("environment", {}), submission.get("overruled_by", []))
     view.command = run_line(
         submission.get("recipe", run.recipe),
         submission.get("inputs", {}),

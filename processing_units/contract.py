@@ -103,6 +103,11 @@ class Submission(Message):
         max_length=300,
         description="of Environment.cfg: project, privilege, unit, RECIPE.PARAMETER; what is said above goes before it",
     )
+    overruled_by: list[Text] = Field(
+        default_factory=list,
+        max_length=300,
+        description="variables that overruled Environment.cfg: AWE_PROJECT ...",
+    )
 
 
 class PlannedCalibration(Message):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
+from awportal.api.multipart import file_part, multipart_form
 from processing_units.code_shipping.rules import MAXIMUM_ARCHIVE_BYTES
 from processing_units.frontend.bundles import keep_bundle, require_shipping, visible_bundles
 from processing_units.frontend.models import CodeBundle
@@ -20,22 +20,7 @@ router = Router(tags=["code"])
 
 _FORM_BYTES = 64 * 1024
 _MOST = 500
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "a zip file of recipes/ and more"}
-                    },
-                }
-            }
-        },
-    }
-}
+_FORM = multipart_form(["file"], file=file_part("a zip file of recipes/ and more"))
 
 
 class BundleInformation(BaseModel):

@@ -20,6 +20,7 @@ from archive.reduced.reading import PARTS, WEIGHT_TYPES, ReducedFiles
 from archive.translation.camera import Camera
 from awportal.api.authentication import context_of_request, user_of
 from awportal.api.errors import Refusal
+from awportal.api.multipart import file_part, multipart_form, text_part
 from awportal.api.products import ProductInformation, describe_all
 from dataserver.store import Store
 from processing_units.frontend.quotas import require_bytes
@@ -31,80 +32,39 @@ _LARGEST_CAMERA_FILE = 64 * 1024
 _FORM_BYTES = 256 * 1024
 _LONGEST_NAME = 1000
 
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary", "description": "one FITS file, as it is"},
-                        "path": {"type": "string", "description": "its name with its folder, as the user knows it"},
-                        "type": {"type": "string", "description": "its type, where the header does not tell"},
-                        "instrument": {"type": "string", "description": "where the header does not tell"},
-                        "sha256": {"type": "string", "description": "of the file, to be compared on arrival"},
-                        "camera": {"type": "string", "format": "binary", "description": "a camera's TOML file"},
-                    },
-                }
-            }
-        },
-    }
-}
-_CATALOGUE_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "name"],
-                    "properties": {
-                        "file": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "FITS table, VOTable or text with named columns; its parts, if several",
-                        },
-                        "name": {"type": "string", "description": "the catalogue's name"},
-                        "columns": {
-                            "type": "string",
-                            "description": "which column is what, like ra=RAJ2000,dec=DEJ2000,V=Vmag,V_error=e_Vmag",
-                        },
-                        "system": {"type": "string", "enum": ["", "Vega", "AB"]},
-                        "epoch": {"type": "string", "description": "of its positions, like 2000.0"},
-                        "use": {"type": "string", "description": "astrometry, photometry, or both with a comma"},
-                    },
-                }
-            }
-        },
-    }
-}
-_REDUCED_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {"type": "string", "format": "binary", "description": "the reduced exposure, FITS"},
-                        "weight": {"type": "string", "format": "binary", "description": "where it is another file"},
-                        "mask": {"type": "string", "format": "binary", "description": "where it is another file"},
-                        "weight_type": {"type": "string", "enum": ["", *WEIGHT_TYPES]},
-                        "instrument": {"type": "string", "description": "where the header does not tell"},
-                        "camera": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "a camera's TOML file, which tells what the values of the mask mean",
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
+_CAMERA = "a camera's TOML file"
+_INSTRUMENT = text_part("where the header does not tell")
+_FORM = multipart_form(
+    ["file"],
+    file=file_part("one FITS file, as it is"),
+    path=text_part("its name with its folder, as the user knows it"),
+    type=text_part("its type, where the header does not tell"),
+    instrument=_INSTRUMENT,
+    sha256=text_part("of the file, to be compared on arrival"),
+    camera=file_part(_CAMERA),
+)
+_CATALOGUE_FORM = multipart_form(
+    ["file", "name"],
+    file={
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "description": "FITS table, VOTable or text with named columns; its parts, if several",
+    },
+    name=text_part("the catalogue's name"),
+    columns=text_part("which column is what, like ra=RAJ2000,dec=DEJ2000,V=Vmag,V_error=e_Vmag"),
+    system=text_part(enum=["", "Vega", "AB"]),
+    epoch=text_part("of its positions, like 2000.0"),
+    use=text_part("astrometry, photometry, or both with a comma"),
+)
+_REDUCED_FORM = multipart_form(
+    ["image"],
+    image=file_part("the reduced exposure, FITS"),
+    weight=file_part("where it is another file"),
+    mask=file_part("where it is another file"),
+    weight_type=text_part(enum=["", *WEIGHT_TYPES]),
+    instrument=_INSTRUMENT,
+    camera=file_part(f"{_CAMERA}, which tells what the values of the mask mean"),
+)
 
 
 class IngestAnswer(BaseModel):

@@ -10,6 +10,7 @@ from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import LoginView
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -17,10 +18,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
+from archive.context import context_of
 from archive.models import Privilege, Profile, Project
-from awportal.models import ApiToken
+from awportal.environment import keep_environment, settings_of
+from awportal.models import ApiToken, KeptEnvironment
 from awportal.tokens import make_token, revoke_token
 from processing_units.frontend.quotas import standing
+from recipes.errors import UsageError
 
 MAXIMUM_TOKENS = 50
 
@@ -123,12 +127,39 @@ def change_context(request: HttpRequest) -> HttpResponse:
     return redirect("account")
 
 
+@login_required
+@require_POST
+def bring_environment(request: HttpRequest) -> HttpResponse:
+    """Keep what an uploaded Environment.cfg says, for the runs of the web."""
+    upload = request.FILES.get("file")
+    try:
+        if not isinstance(upload, UploadedFile) or upload.file is None:
+            raise UsageError("no file was chosen", hint="choose your Environment.cfg")
+        keep_environment(upload.file, context_of(request.user))  # type: ignore[arg-type]
+    except UsageError as refused:
+        return _page(request, status=422, environment_problem=refused)
+    messages.success(request, "Your Environment.cfg is in force for what you run here from now on.")
+    return redirect("account")
+
+
+@login_required
+@require_POST
+def remove_environment(request: HttpRequest) -> HttpResponse:
+    """Forget one's Environment.cfg."""
+    KeptEnvironment.objects.filter(user=request.user).delete()
+    messages.success(request, "Your Environment.cfg is gone; runs that used it keep what it said.")
+    return redirect("account")
+
+
 def _page(request: HttpRequest, status: int = 200, **more: object) -> HttpResponse:
     profile = Profile.objects.filter(user=request.user).first()
     start = {"project": profile.project, "privilege": profile.privilege} if profile else {}
     password_form = PasswordChangeForm(request.user)
     password_form.fields["old_password"].widget.attrs.pop("autofocus", None)  # it is not the first thing on this page
+    environment = KeptEnvironment.objects.filter(user=request.user).first()
     context = {
+        "environment": environment,
+        "settings": settings_of(environment.entries) if environment else [],
         "tokens": ApiToken.objects.filter(user=request.user, revoked__isnull=True).order_by("-created"),
         "password_form": password_form,
         "token_form": TokenForm(),

@@ -7,7 +7,9 @@ from functools import wraps
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
+from awportal.api.errors import answer
 from processing_units.frontend.refusals import NotAllowed, NotFound, TooLate
 from recipes.errors import UsageError
 
@@ -29,8 +31,15 @@ def refusals_told(view: View) -> View:
     return told
 
 
+def _is_for_programs(request: HttpRequest) -> bool:
+    """Whether it was meant for the users' interface: a program wants no page."""
+    return request.path_info.startswith("/api/")
+
+
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer a request that cannot be understood."""
+    if _is_for_programs(request):
+        return answer(400, "the request cannot be understood", "its address, host or form is not right")
     return render(request, "400.html", status=400)
 
 
@@ -41,6 +50,9 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer a request for what is not there, or not for this user."""
+    if _is_for_programs(request):
+        hint = f"{reverse('api:openapi-json')} tells all addresses"
+        return answer(404, f"there is no address {request.path[:200]}", hint, "path")
     return render(request, "404.html", status=404)
 
 

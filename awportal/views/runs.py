@@ -25,6 +25,7 @@ from processing_units.frontend.move import move_run, units_to_move_to
 from processing_units.frontend.permissions import find_run, visible_runs
 from processing_units.frontend.retry import retry_failed
 from processing_units.frontend.status import derived_state, job_counts_of
+from processing_units.wording import counted
 
 _RUNS_SHOWN = 25
 
@@ -102,7 +103,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 def cancel_all(request: HttpRequest) -> HttpResponse:
     """Cancel all that one's own runs have open."""
     done = cancel_own(context_of(request.user))
-    messages.success(request, f"{done.jobs} jobs of {done.runs} runs cancelled; what runs is stopped within seconds.")
+    messages.success(request, f"{done} cancelled; what runs is stopped within seconds.")
     return redirect("runs")
 
 
@@ -114,8 +115,8 @@ def move(request: HttpRequest, pk: int) -> HttpResponse:
     context = context_of(request.user)
     found = find_run(pk, context)
     moved = move_run(found, request.POST.get("unit", ""), context)
-    rest = f"; {moved.running} run on where they are" if moved.running else ""
-    messages.success(request, f"{moved.jobs} jobs wait for unit {found.unit} now{rest}.")
+    rest = "; what runs of it ends where it is" if moved.running else ""
+    messages.success(request, f"{counted(moved.jobs, 'job')} moved to unit {found.unit}{rest}.")
     return redirect("run", pk)
 
 

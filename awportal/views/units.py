@@ -78,5 +78,5 @@ def cancel_all(request: HttpRequest, name: str) -> HttpResponse:
         messages.warning(request, "Nothing was cancelled: say that you mean everybody's jobs.")
         return redirect("unit-settings", found.name)
     done = cancel_on_unit(found, context)
-    messages.success(request, f"{done.jobs} jobs of {done.runs} runs cancelled; what runs is stopped within seconds.")
+    messages.success(request, f"{done} cancelled; what runs is stopped within seconds.")
     return redirect("unit", found.name)

@@ -43,6 +43,14 @@ def variable_of(recipe: str, parameter: str) -> str:
     return f"AWE_{recipe}_{parameter}".upper()
 
 
+def variable_for(entry: str) -> str:
+    """Return the name of the variable that overrules an entry: ``AWE_PROJECT`` for ``project``."""
+    if entry in CONTEXT_ENTRIES:
+        return CONTEXT_ENTRIES[entry][1]
+    recipe, _, parameter = entry.partition(".")
+    return variable_of(recipe, parameter)
+
+
 def read_environment(
     text: str, variables: Mapping[str, str] | None = None, recipes: Mapping[str, Iterable[str]] | None = None
 ) -> UserEnvironment:
@@ -64,10 +72,10 @@ def read_environment(
     """
     entries, passed_over = _of_file(text)
     overruled = []
-    wanted = {entry: variable for entry, (_, variable) in CONTEXT_ENTRIES.items()}
-    for recipe, parameters in (recipes or {}).items():
-        wanted |= {f"{recipe}.{parameter}": variable_of(recipe, parameter) for parameter in parameters}
-    for entry, variable in wanted.items():
+    wanted = [*CONTEXT_ENTRIES]
+    wanted += [f"{recipe}.{parameter}" for recipe, parameters in (recipes or {}).items() for parameter in parameters]
+    for entry in wanted:
+        variable = variable_for(entry)
         value = (variables or {}).get(variable, "").strip()
         if value:
             entries[entry] = _checked(variable, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ from archive.context import Context, visible
 from archive.models import Membership, Profile
 from dataserver.store import Store
 from processing_units.code_shipping.differences import differences
+from processing_units.code_shipping.environment import FILE_NAME, read_environment
 from processing_units.code_shipping.packing import pack
 from processing_units.code_shipping.rules import BundleError
 from processing_units.code_shipping.unpacking import contents
@@ -56,6 +58,7 @@ def keep_bundle(stream: BinaryIO, context: Context) -> CodeBundle:
     try:
         files = list(contents(stream))
         bundle = pack(files)  # by content, whatever tool made the zip file
+        environment = read_environment(_text_of(files, FILE_NAME)).entries
     except BundleError as error:
         raise UsageError(error.message, hint=error.hint) from None
     if not bundle.files:
@@ -81,9 +84,15 @@ def keep_bundle(stream: BinaryIO, context: Context) -> CodeBundle:
             "differences": found.diff.replace("\0", ""),
             "differences_cut": found.cut,
             "compared_with": code_digest(),
+            "environment": environment,
         },
     )  # fmt: skip
     return made
+
+
+def _text_of(files: Iterable[tuple[str, bytes]], wanted: str) -> str:
+    """Return the text of a file at the top of a bundle, "" where there is none; the bundle's rules let only text in."""
+    return next((content.decode("utf-8", "replace") for path, content in files if path == wanted), "")
 
 
 def bytes_of_bundles(user: User) -> int:

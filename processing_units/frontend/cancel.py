@@ -15,6 +15,7 @@ from processing_units.frontend.models import Attempt, Chain, Job, ProcessingUnit
 from processing_units.frontend.permissions import require_change_of_run, require_management_of_unit
 from processing_units.frontend.refusals import NotAllowed
 from processing_units.named_points import reach
+from processing_units.wording import counted
 
 _TRIES = 5
 
@@ -71,6 +72,9 @@ class Cancelled:
 
     runs: int
     jobs: int
+
+    def __str__(self) -> str:
+        return f"{counted(self.jobs, 'job')} of {counted(self.runs, 'run')}"
 
 
 def _cancel_all(runs: QuerySet[Run], context: Context) -> Cancelled:

@@ -9,6 +9,7 @@ from processing_units.contract import CANARY, JobState, PlaceState
 from processing_units.frontend.canary import CanaryLook, newest_canary
 from processing_units.frontend.models import BackendState, Job, KeeperLock, ProcessingUnit
 from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, why_unit_is_slow
+from processing_units.wording import counted
 
 DOWN, WARNING, DRAINING, RUNNING, UP = "down", "warning", "draining", "running", "up"
 _WEDGED_AFTER = timedelta(seconds=150)
@@ -42,7 +43,8 @@ def health_of(unit: ProcessingUnit, load: UnitLoad) -> Health:
     if wedged:
         return Health(DOWN, wedged, canary)
     if not load.free_slots:
-        return Health(RUNNING, f"all {load.slots} slots are busy, {load.queued} jobs wait", canary)
+        waiting = f"{counted(load.queued, 'job')} wait{'s' if load.queued == 1 else ''}"
+        return Health(RUNNING, f"all {load.slots} slots are busy, {waiting}", canary)
     return Health(UP, f"{load.free_slots} of {load.slots} slots are free", canary)
 
 

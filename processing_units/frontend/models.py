@@ -174,6 +174,7 @@ class CodeBundle(models.Model):
     compared_with = models.CharField(max_length=64, help_text="digest of the standard recipes of that day")
     description = models.JSONField(default=list, help_text="its recipes, as its own code told them in the sandbox")
     description_problem = models.CharField(max_length=500, blank=True)
+    environment = models.JSONField(default=dict, help_text="what its Environment.cfg says, as a submission has it")
     created = models.DateTimeField(auto_now_add=True)
     accepted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="bundles_accepted"

@@ -125,7 +125,7 @@ def users_at_their_limit(running: Mapping[int, int]) -> dict[int, str]:
         row = rows.get(user_id)
         limit = _limit(row, "running_jobs")
         if limit and running.get(user_id, 0) >= limit:
-            found[user_id] = f"{running[user_id]} jobs of this user run, and {limit} may at a time"
+            found[user_id] = f"as many jobs of this user run as may at a time: {limit}"
         limit = _limit(row, "stored_bytes")
         if row is not None and limit and row.used_bytes >= limit:
             found[user_id] = f"this user's files hold {told_bytes(row.used_bytes)}, and {told_bytes(limit)} may be kept"

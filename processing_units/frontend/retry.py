@@ -16,6 +16,7 @@ from processing_units.frontend.own_recipes import find_recipe_of
 from processing_units.frontend.permissions import require_change_of_run, user_type, why_not_on_unit
 from processing_units.frontend.refusals import TooLate
 from processing_units.frontend.unit_choice import ChosenUnit, choose_unit
+from processing_units.wording import counted
 
 _AT_ONCE = 500
 
@@ -65,7 +66,7 @@ def _resubmit(run: Run, failed: list[Job], chosen: ChosenUnit) -> Run:
         submission=run.submission,
         unit=chosen.unit,
         unit_reason=chosen.reason[:200],
-        remark=f"retry of {len(failed)} failed jobs of run {run.pk}",
+        remark=f"retry of {counted(len(failed), 'failed job')} of run {run.pk}",
         idempotency_key=f"retry of run {run.pk} from job {failed[0].ordinal}",
         submitted=now,
     )

@@ -13,6 +13,7 @@ from processing_units.frontend.job_rows import JobRow, write_jobs
 from processing_units.frontend.models import Chain, Run
 from processing_units.frontend.planning import Resolved, resolve
 from processing_units.named_points import reach
+from processing_units.wording import counted
 from recipes.errors import UsageError
 
 
@@ -91,7 +92,7 @@ def _leave_out_problems(resolved: Resolved, remark: str) -> str:
     if not bad or len(bad) == len(resolved.jobs):
         return remark
     resolved.jobs[:] = [piece for piece in resolved.jobs if not piece.problem]
-    told = f"{len(bad)} jobs not possible: {bad[0].label}: {bad[0].problem}"
+    told = f"{counted(len(bad), 'job')} not possible: {bad[0].label}: {bad[0].problem}"
     return f"{remark}; {told}" if remark else told
 
 

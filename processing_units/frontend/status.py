@@ -14,6 +14,7 @@ from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.line import Line
 from processing_units.frontend.models import Attempt, Job, Run
+from processing_units.wording import counted
 
 RunState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -167,23 +168,23 @@ def _reason_of_job(job: Job, made: list[int], line: Line | None) -> str:
 
 
 def _reason_of_run(run: Run, counts: dict[JobState, int], line: Line | None) -> str:
-    total = sum(counts.values())
+    jobs = counted(sum(counts.values()), "job")
     first = run.jobs.filter(state=JobState.QUEUED).order_by("ordinal").first() if line is not None else None
     if line is not None and first is not None:
         if not counts[JobState.RUNNING]:
             return line.why_it_waits(first)
         slow = line.why_slow(first)
-        rest = f"{counts[JobState.RUNNING]} of {total} jobs run, {counts[JobState.QUEUED]} wait"
+        rest = f"{counts[JobState.RUNNING]} of {jobs} run, {counts[JobState.QUEUED]} wait"
         return f"{rest}; {slow}" if slow else rest
     if counts[JobState.RUNNING]:
-        return f"{counts[JobState.RUNNING]} of {total} jobs run"
+        return f"{counts[JobState.RUNNING]} of {jobs} run"
     if counts[JobState.FAILED]:
         first = run.jobs.filter(state=JobState.FAILED).order_by("ordinal").first()
         why = f": {first.reason}" if first else ""
-        return f"{counts[JobState.FAILED]} of {total} jobs failed{why}"
+        return f"{counts[JobState.FAILED]} of {jobs} failed{why}"
     if counts[JobState.CANCELLED]:
         first = run.jobs.filter(state=JobState.CANCELLED).order_by("ordinal").first()
-        return f"{counts[JobState.CANCELLED]} of {total} jobs {first.reason if first else 'cancelled'}"
+        return f"{counts[JobState.CANCELLED]} of {jobs} {first.reason if first else 'cancelled'}"
     return ""
 
 

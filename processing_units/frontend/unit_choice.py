@@ -14,6 +14,7 @@ from processing_units.frontend.permissions import user_type, why_not_on_unit
 from processing_units.frontend.refusals import NotAllowed, NotFound, NotNow
 from processing_units.frontend.unit_defaults import ALL_RECIPES, default_unit
 from processing_units.frontend.waiting import UnitLoad, unit_load
+from processing_units.wording import counted
 from recipes.errors import UsageError
 
 
@@ -124,4 +125,4 @@ def _why(load: UnitLoad, number: int) -> str:
         return f"none of the {number} units has a cluster manager up; this one comes first"
     if free:
         return f"{free} of its {load.slots} slots are free, the most of {number} units"
-    return f"the shortest queue of {number} units: {load.queued} jobs wait for {load.slots} slots"
+    return f"the shortest queue of {number} units: {counted(load.queued, 'job')} for {counted(load.slots, 'slot')}"

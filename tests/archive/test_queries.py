@@ -75,6 +75,7 @@ def test_order(context: Context, make_product: Make) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"kind": "BiasFrame,Bais"}, "there is no kind 'Bais'; the kinds are: RawBias, "),
         ({"colour": "red"}, "there is no filter 'colour'; the filters are: chip, creator"),
         ({"night": "12.5.2024"}, "night: '12.5.2024' is not a date like 2024-05-12"),
         ({"run": "seven"}, "run: 'seven' is not a whole number"),

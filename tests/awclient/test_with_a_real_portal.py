@@ -90,7 +90,7 @@ def test_from_files_to_a_queued_run_and_its_cancel(awrecipe: Any, night: Path, t
 
     published = awrecipe("publish", f"{numbers[0]}-{numbers[-1]}", "--privilege", "3")
     assert published == (0, "", "4 products published to level 3\n")
-    assert awrecipe("publish", str(numbers[0]), "--privilege", "3")[2].endswith("; 1 were there before\n")
+    assert awrecipe("publish", str(numbers[0]), "--privilege", "3")[2].endswith("; 1 was there before\n")
     code, _, said = awrecipe("publish", str(numbers[0]), "--privilege", "4")
     assert (code, "only a manager" in said) == (3, True)
     assert awrecipe("publish", "--privilege", "3")[0] == awrecipe("publish", str(numbers[0]))[0] == 2
@@ -224,7 +224,7 @@ def test_a_process_manager_changes_a_unit(awrecipe: Any, night: Path) -> None:
     assert history[-1] == ["anna", "slots", "0", "4"]
     assert awrecipe("units", "show", "nowhere")[0] == 2
     code, _, said = awrecipe("cancel", "--all", "--unit", "other")
-    assert (code, "1 jobs of 1 runs cancelled" in said) == (0, True)
+    assert (code, "1 job of 1 run cancelled" in said) == (0, True)
     assert "0 jobs of 0 runs cancelled" in awrecipe("cancel", "--all")[2]
     assert awrecipe("cancel")[0] == awrecipe("cancel", run, "--all")[0] == 2
 

@@ -93,4 +93,16 @@ def test_tokens_are_one_s_own(client: Client, ben: User) -> None:
 def test_the_description_is_served(client: Client) -> None:
     description = client.get("/api/v1/openapi.json").json()
     assert description["openapi"].startswith("3.")
-    assert "multipart/form-data" in description["paths"]["/api/v1/ingest"]["post"]["requestBody"]["content"]
+    for path in ("/ingest", "/ingest/catalogue", "/ingest/reduced", "/code"):
+        body = description["paths"][f"/api/v1{path}"]["post"]["requestBody"]
+        schema = body["content"]["multipart/form-data"]["schema"]
+        assert set(schema["required"]) <= set(schema["properties"])
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v2/products", "/api/v1/products/many"])
+def test_an_unknown_address_is_told_to_programs_as_json(path: str) -> None:
+    answer = Client().get(path)
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
+    told = answer.json()
+    assert told["error"] == f"there is no address {path}"
+    assert told["hint"] == "/api/v1/openapi.json tells all addresses"

@@ -71,7 +71,7 @@ def test_what_waits_is_moved(waiting: Run, unit: ProcessingUnit, anna: User, bro
     ProcessingUnit.objects.create(name="other", port=8200, key_hash="y", alias="The other one")
     assert re.search(r"The other one\s+Move what waits", text_of(browser.get(page)))
     answer = browser.post(f"{page}move/", {"unit": "other"}, follow=True)
-    assert "1 jobs wait for unit The other one now" in text_of(answer)
+    assert "1 job moved to unit The other one" in text_of(answer)
     assert list(waiting.jobs.filter(state="queued").values_list("unit__name", flat=True)) == ["other"]
 
 
@@ -80,13 +80,13 @@ def test_everything_of_a_unit_is_cancelled_on_purpose_only(waiting: Run, staff: 
     answer = browser.post("/units/local/cancel/", follow=True)
     assert "Nothing was cancelled" in text_of(answer)
     answer = browser.post("/units/local/cancel/", {"sure": "yes"}, follow=True)
-    assert "1 jobs of 1 runs cancelled" in text_of(answer)
+    assert "1 job of 1 run cancelled" in text_of(answer)
     assert not Job.objects.filter(state="queued").exists()
 
 
 def test_all_of_ones_own_is_cancelled(waiting: Run, anna: User, ben: User, browser_of: Browser) -> None:
     assert "0 jobs of 0 runs cancelled" in text_of(browser_of(ben).post("/runs/cancel/", follow=True))
-    assert "1 jobs of 1 runs cancelled" in text_of(browser_of(anna).post("/runs/cancel/", follow=True))
+    assert "1 job of 1 run cancelled" in text_of(browser_of(anna).post("/runs/cancel/", follow=True))
 
 
 def test_the_page_tells_who_waits_what_was_done_and_what_the_backend_says(

@@ -25,6 +25,8 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "account": ("get", LOGIN, 200, 200, 200),
     "change-password": ("post", LOGIN, 422, 422, 422),
     "change-context": ("post", LOGIN, 422, 422, 422),
+    "bring-environment": ("post", LOGIN, 422, 422, 422),
+    "remove-environment": ("post", LOGIN, 302, 302, 302),
     "new-token": ("post", LOGIN, 422, 422, 422),
     "end-token": ("post", LOGIN, 404, 302, 404),
     "archive": ("get", 200, 200, 200, 200),

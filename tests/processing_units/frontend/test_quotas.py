@@ -90,7 +90,7 @@ def test_no_more_run_than_the_user_may(user: User, context: Context, unit: Proce
     assert sorted(taken) == [run.pk, other.pk]
     assert claim(unit, ASK) is None
     told = run_status(run, state=JobState.QUEUED).jobs[0].reason
-    assert told == "waiting: 2 jobs of this user run, and 2 may at a time"
+    assert told == "waiting: as many jobs of this user run as may at a time: 2"
     first.commit(store)
     claimed(unit)
     assert claim(unit, ASK) is None
