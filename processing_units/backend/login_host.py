@@ -53,6 +53,7 @@ class LoginHost(QueueHost):
         self._relay: Relay | None = None
         self._carried: tuple[str, list[str]] = ("", [])
         self._brought: set[Path] = set()
+        self._named = ""
 
     def execute(self, command: list[str], given: bytes) -> tuple[int, bytes, bytes]:
         """Run a command through the connection, which is opened where it is not."""
@@ -92,7 +93,7 @@ class LoginHost(QueueHost):
         with self._lock:
             root = self.root(settings, directions)
             self._bring_worker(root)
-            host = settings.relay_address or self._own_address(settings.login_python)
+            host = self._address(settings)
             relay = self._relay
             if relay is None or not relay.is_up or self._carried != (host, addresses):
                 relay = self._relay = self._restarted(settings.login_python, root, host, addresses)
@@ -109,7 +110,7 @@ class LoginHost(QueueHost):
             return
         root = self.root(settings, directions)
         self._bring_worker(root)
-        host = settings.relay_address or self._own_address(settings.login_python)
+        host = self._address(settings)
         try:
             relay = self._started(settings.login_python, root, host, dict.fromkeys(addresses, 0))
         except RelayError as error:
@@ -134,6 +135,7 @@ class LoginHost(QueueHost):
                 log.warning("others have taken the relay's ports %s: %s", self.where, error)
                 relay = self._started(python, root, host, dict.fromkeys(addresses, 0), *lock)
         except RelayError as error:
+            self._brought.discard(root)  # perhaps it was removed there
             raise QueueAwayError(f"no relay {self.where}: {error}") from error
         draft = self._note.with_suffix(".part")
         draft.write_text(json.dumps(relay.ports))
@@ -155,12 +157,15 @@ class LoginHost(QueueHost):
         relay.start()
         return relay
 
-    def _own_address(self, python: str) -> str:
-        code, said = self.run([python, "-c", _OWN_ADDRESS])
-        address = said.strip().rpartition("\n")[2]
-        if code or address.startswith("127."):
-            raise QueueAwayError(f"its own name stands {self.where} for {address[-100:] or 'nothing'}: {_MEND}")
-        return address
+    def _address(self, settings: QueueSettings) -> str:
+        """Return the address at which the relay listens: that which the host's own name stands for, unless set."""
+        if not settings.relay_address and not self._named:
+            code, said = self.run([settings.login_python, "-c", _OWN_ADDRESS])
+            address = said.strip().rpartition("\n")[2]
+            if code or address.startswith("127."):
+                raise QueueAwayError(f"its own name stands {self.where} for {address[-100:] or 'nothing'}: {_MEND}")
+            self._named = address
+        return settings.relay_address or self._named
 
     def _ports(self) -> dict[str, int]:
         try:

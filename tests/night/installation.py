@@ -18,7 +18,7 @@ import psutil
 
 TREE = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = Path(sys.executable).parent
-START_SECONDS = 90.0
+START_SECONDS = 300.0
 
 
 class Installation:

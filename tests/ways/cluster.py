@@ -33,7 +33,7 @@ class Cluster:
         self._join(nodes_address)
         self._block(nodes_address)
         self.slurm = Slurm(
-            network=Network(self.address, nodes_address, _inside(self.login.namespace), _inside(self._nodes))
+            network=Network(self.address, nodes_address, inside(self.login.namespace), inside(self._nodes))
         )
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class Cluster:
                 name
                 for name, namespace in (("login host", self.login.namespace), ("nodes", self._nodes))
                 if not subprocess.run(
-                    [*_inside(namespace), sys.executable, "-c", _ANSWERS, self.login.ours, port],
+                    [*inside(namespace), sys.executable, "-c", _ANSWERS, self.login.ours, port],
                     check=False, capture_output=True,
                 ).returncode
             ]  # fmt: skip
@@ -84,10 +84,10 @@ class Cluster:
             (self.login.namespace, ["FORWARD", "-j", "DROP"]),
             (self._nodes, ["OUTPUT", "-o", "eth0", "!", "-d", self.address, "-j", "DROP"]),
         ):
-            subprocess.run([*_inside(namespace), "iptables", "-w", "-A", *rule], check=True, capture_output=True)
+            subprocess.run([*inside(namespace), "iptables", "-w", "-A", *rule], check=True, capture_output=True)
 
 
-def _inside(namespace: str) -> tuple[str, ...]:
+def inside(namespace: str) -> tuple[str, ...]:
     """Return the words that run a command there; not ``ip netns exec``, which hides the control groups from slurmd."""
     return ("nsenter", f"--net=/run/netns/{namespace}", "--")
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from processing_units.contract import BackendDirections
 from processing_units.joining.standard_code import StandardCode, pack
 from tests.slurm import PROGRAMS
 from tests.ways.cluster import PROGRAMS as MORE_PROGRAMS
-from tests.ways.cluster import Cluster, running_cluster
+from tests.ways.cluster import Cluster, inside, running_cluster
 from tests.ways.hosts import PORT, needs_hosts
 
 TREE = Path(__file__).parents[3]
@@ -85,7 +86,8 @@ def settings(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> dict:
     return {
         "login": f"root@{cluster.login.address}:{PORT}", "login_python": sys.executable, "python": sys.executable,
         "relay_address": cluster.address, "work_directory": str(cluster.login.home / "aw"), "system_python": True,
-        "walltime_minutes": 5, "slots": 1, "poll_seconds": 0.5, "idle_seconds": 10,
+        "walltime_minutes": 5, "slots": 1, "poll_seconds": 0.5, "idle_seconds": 90,
+        "node_directory": str(cluster.login.home / "node"),
     }  # fmt: skip
 
 
@@ -124,10 +126,7 @@ def test_jobs_run_where_no_way_leads_out_whatever_breaks(unit, cluster, settings
     assert [failure.fault for failure in third.failures] == ["preempted"]
     for job in (first, second, third):
         assert len(job.commits) == 1
-        assert [line.split()[-1] for line in job.log.splitlines() if line[-5:] in ("begun", "ended")] == [
-            "begun",
-            "ended",
-        ]
+        assert [job.log.count(word) for word in ("begun", "ended")] == [1, 1]
     backend.process.send_signal(signal.SIGTERM)
     assert backend.process.wait(90) == 0
     eventually(lambda: not relay_of(cluster), 90)
@@ -137,22 +136,56 @@ def test_jobs_run_where_no_way_leads_out_whatever_breaks(unit, cluster, settings
 
 
 @pytest.fixture
-def look(unit, tmp_path: Path, settings: dict) -> Iterator[Callable[..., dict[str, Check]]]:
-    """Have a backend look; return what it found, by what it looked at."""
+def kind_with(unit, tmp_path: Path, settings: dict) -> Iterator[Callable[..., Slurm]]:
+    """Make a kind with these settings, as a backend does."""
     kinds: list[Slurm] = []
 
-    def look(**changed: object) -> dict[str, Check]:
+    def make(**changed: object) -> Slurm:
         kind = Slurm()
         kinds.append(kind)
-        directions = Directions(0, "test", unit.url, tmp_path / "key", tmp_path / "log", tmp_path / "state", 1)
-        kind.begin(directions)
+        kind.begin(Directions(0, "test", unit.url, tmp_path / "key", tmp_path / "log", tmp_path / "state", 1))
         kind.configure(QueueSettings.model_validate({**settings, **changed}))
         kind.wanted(BackendDirections(unit="test", kind="slurm", cluster_managers=1, slots=1))
-        return {check.what: check for check in kind.test(directions)}
+        return kind
 
-    yield look
+    yield make
     for kind in kinds:
         kind.close()
+
+
+@pytest.fixture
+def look(kind_with: Callable[..., Slurm], unit, tmp_path: Path) -> Callable[..., dict[str, Check]]:
+    """Have a kind look; return what it found, by what it looked at."""
+    directions = Directions(0, "test", unit.url, tmp_path / "key", tmp_path / "log", tmp_path / "state", 1)
+    return lambda **changed: {check.what: check for check in kind_with(**changed).test(directions)}
+
+
+# Listens at a port until its standard input ends.
+LISTENER = """
+import socket, sys
+listening = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_queue_jobs_whose_port_others_took_are_given_up(kind_with, unit, cluster, tmp_path):
+    """It is on their command lines."""
+    directions = Directions(1, "test", unit.url, tmp_path / "key", tmp_path / "log", tmp_path / "state", 1)
+    directions.key_file.write_text("a key")
+    cluster.slurm.drain_nodes()
+    kind = kind_with()
+    handle = kind.bring_up(directions)
+    script = cluster.slurm.run("scontrol", "write", "batch_script", handle, "-")
+    [port] = {word.rpartition(":")[2] for word in script.split() if word.startswith(f"http://{cluster.address}:")}
+    os.kill(relay_of(cluster), signal.SIGKILL)
+    listener = [*inside(cluster.login.namespace), sys.executable, "-c", LISTENER, cluster.address, port]
+    with subprocess.Popen(listener, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"taken\n"
+        eventually(lambda: handle in kind.ended([handle]), 90)
+        other.communicate()
+    assert [state for number, state, *_ in cluster.slurm.jobs() if number == handle] == ["CANCELLED"]
+    cluster.slurm.resume_nodes()
 
 
 def test_a_login_host_that_is_well(look, unit, cluster):
