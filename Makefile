@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 2)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-slurm try-slurm-afar try-workers try-lan docs requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-slurm try-slurm-afar try-workers try-lan try-noshare docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ try-workers: set-up-development ## a portal, and workers that come and go while 
 
 try-lan: set-up-development ## a portal, and hosts by ssh that reduce a night (as root: network namespaces with sshd inside); prints who did what
 	@$(RUN) -m tests.ways.lan
+
+try-noshare: set-up-development ## a portal, and machines that may not call out: one ssh session carries all, sftp the files (as root)
+	@$(RUN) -m tests.ways.noshare
 
 fuzz: set-up-development ## damaged and odd frames through every recipe; FUZZ= says how many
 	@$(RUN) -m tests.fuzz --cases $(or $(FUZZ),10000)

@@ -20,14 +20,14 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 from dataserver.digests import HashedCopy, checked_sha256, digest_of_descriptor, writer_of
-from dataserver.errors import Busy, CacheFull, DiskFull, WrongDigest, full_disk_reported
+from dataserver.errors import Busy, CacheFull, DiskFull, FetchFailed, WrongDigest, full_disk_reported
 from dataserver.store import reserve_room
 from dataserver.upstream import Upstream, shown
 
@@ -96,6 +96,9 @@ class ReadThroughCache:
         How long to wait for a file that another fetches [s] before raising Busy; None waits to its end.
     authorities : str, optional
         PEM file of those whose certificates are trusted for https instead of the system's.
+    bring : callable, optional
+        Has a file brought where no data server is reached from here: called with URL, sha256, size and the name below
+        ``incoming/`` of a file that somebody else is to fill.
     """
 
     def __init__(
@@ -109,9 +112,11 @@ class ReadThroughCache:
         room_timeout: float = 30.0,
         busy_timeout: float | None = None,
         authorities: str | None = None,
+        bring: Callable[[str, str, int, str], None] | None = None,
     ) -> None:
         self.root = Path(root)
         self.max_bytes = max_bytes
+        self._bring = bring
         self.upstream = Upstream(upstreams, timeout, authorities)
         self._verified_for = verified_for
         self._room_timeout = room_timeout
@@ -198,7 +203,13 @@ class ReadThroughCache:
 
     def used_bytes(self) -> int:
         """Return the size of all files that are here or arriving."""
-        return sum(size for _, size, _ in self._files()) + sum(status.st_size for _, status in self._arriving())
+        arriving = sum(max(status.st_size, _promised_size(path)) for path, status in self._arriving())
+        return sum(size for _, size, _ in self._files()) + arriving
+
+    def trim(self) -> None:
+        """Remove what is above the bound: it may have been larger before."""
+        with self._counting():
+            self._evict(self.used_bytes() - self.max_bytes)
 
     # ------------------------------------------------------------------------------------------------------- the floor
 
@@ -230,24 +241,48 @@ class ReadThroughCache:
         return True
 
     def _download(self, sha256: str, size: int | None, url: str, *, afresh: bool = False) -> Lease:
+        if self._bring is not None and size is not None:
+            return self._brought(self._bring, sha256, size, url)
+        with (
+            self.upstream.opened(url, size, afresh=afresh) as source,
+            self._arrival(source.size) as (incoming, descriptor),
+        ):
+            with full_disk_reported(self.root), open(descriptor, "wb", buffering=0, closefd=False) as file:
+                copy = HashedCopy(writer_of(file), source.size)
+                copy.drain(source)
+            copy.check(sha256, source.size)
+            return self._keep(incoming, descriptor, sha256, source.size)
+
+    def _brought(self, bring: Callable[[str, str, int, str], None], sha256: str, size: int, url: str) -> Lease:
+        with self._arrival(size) as (incoming, descriptor):
+            bring(url, sha256, size, incoming.name)
+            copy = HashedCopy(maximum=size)
+            with open(incoming, "rb", buffering=0) as file:
+                if not os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)):
+                    raise FetchFailed("another file was put in place of the one that was to be filled")
+                copy.drain(file)
+            copy.check(sha256, size)
+            return self._keep(incoming, descriptor, sha256, size)
+
+    @contextmanager
+    def _arrival(self, size: int) -> Iterator[tuple[Path, int]]:
+        """Yield a new file of that size, locked by us; nothing is left of it after an error."""
+        incoming, descriptor = self._reserve(size)
+        try:
+            yield incoming, descriptor
+        except BaseException:
+            incoming.unlink(missing_ok=True)
+            os.close(descriptor)
+            raise
+
+    def _keep(self, incoming: Path, descriptor: int, sha256: str, size: int) -> Lease:
         path = self._objects / sha256[:2] / sha256
-        with self.upstream.opened(url, size, afresh=afresh) as source:
-            incoming, descriptor = self._reserve(source.size)
-            try:
-                with full_disk_reported(self.root), open(descriptor, "wb", buffering=0, closefd=False) as file:
-                    copy = HashedCopy(writer_of(file), source.size)
-                    copy.drain(source)
-                copy.check(sha256, source.size)
-                os.fchmod(descriptor, 0o444)
-                with self._counting():  # nobody sweeps or evicts between the two locks
-                    fcntl.flock(descriptor, fcntl.LOCK_SH)
-                    os.replace(incoming, path)
-                self._remember(descriptor, sha256)
-            except BaseException:
-                incoming.unlink(missing_ok=True)
-                os.close(descriptor)
-                raise
-        return Lease(path, sha256, source.size, descriptor)
+        os.fchmod(descriptor, 0o444)
+        with self._counting():  # nobody sweeps or evicts between the two locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            os.replace(incoming, path)
+        self._remember(descriptor, sha256)
+        return Lease(path, sha256, size, descriptor)
 
     def _reserve(self, size: int) -> tuple[Path, int]:
         """Make room for `size` bytes and return a new file of that size, locked by us."""
@@ -271,7 +306,7 @@ class ReadThroughCache:
             time.sleep(_POLL_SECONDS)
 
     def _reserved(self, size: int) -> tuple[Path, int]:
-        path = self._incoming / secrets.token_hex(16)
+        path = self._incoming / f"{secrets.token_hex(16)}-{size}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -363,6 +398,12 @@ def _lock(descriptor: int, until: float | None) -> bool:
         if time.monotonic() > until:
             return False
         time.sleep(_POLL_SECONDS)
+
+
+def _promised_size(path: Path) -> int:
+    """Return the size for which room was made: whoever fills a file from outside begins it anew."""
+    size = path.name.rpartition("-")[2]
+    return int(size) if size.isdecimal() and len(size) < 20 else 0
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -365,6 +365,32 @@ class NewKey(Message):
     key: str
 
 
+class CarryRequest(Message):
+    """A node that reaches no data server asks its backend to carry a file by sftp (one line of JSON on a connection).
+
+    Brought in, it fills the file of this name below ``incoming/`` of the node's cache; taken out, it is the one below
+    ``outgoing/``, and is put to the signed URL.
+    """
+
+    protocol: int = PROTOCOL_VERSION
+    way: Literal["in", "out"]
+    name: str = Field(pattern=r"^[0-9a-f]{32}(-[0-9]{1,19})?$")
+    url: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class CarryAnswer(Message):
+    """The backend's answer, after empty lines that only say that it is at work; no error: the file was carried."""
+
+    protocol: int = PROTOCOL_VERSION
+    error: str = ""
+    hint: str = ""
+    refused: int = Field(default=0, description="the data server's status, where it does not take the file")
+    transient: bool = True
+    wrong_digest: bool = False
+
+
 class CodeRequest(Message):
     """A node asks which standard code the unit runs (POST /unit/code)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -18,22 +19,29 @@ LARGEST_CLOCK_ERROR = 60.0  # signed addresses hold for at least this much longe
 
 
 def check_host(
-    connection: SshConnection, python: str, folder: str, addresses: list[str], settings: tuple[str, str] = _SETTINGS
+    connection: SshConnection,
+    python: str,
+    folder: str,
+    addresses: list[str],
+    settings: tuple[str, str] = _SETTINGS,
+    reach: Callable[[list[str]], list[str]] | None = None,
+    name: str = "",
 ) -> list[Check]:
     """Look at a host; the first thing that is in the way of the others ends it.
 
-    ``settings`` are the names under which a process manager sets Python and folder.
+    ``settings`` are the names under which a process manager sets Python and folder; ``reach`` says where the host
+    reaches addresses of ours, if not by tunnels.
     """
-    name = connection.target.host
+    name = name or connection.target.host
     try:
         connection.open()
     except SshError as error:
         return [Check(name, "key", False, str(error))]
     checks = [Check(name, "key", True, "we get in")]
     try:
-        reached = [connection.reach(address) for address in addresses]
+        reached = reach(addresses) if reach is not None else [connection.reach(address) for address in addresses]
     except SshError as error:
-        return [*checks, Check(name, "tunnels", False, str(error))]
+        return [*checks, Check(name, "tunnels" if reach is None else "session", False, str(error))]
     script = files("processing_units.backend").joinpath("host_look.py").read_bytes()
     words = " ".join(map(shlex.quote, [python, "-", folder, *reached]))
     began = time.time()
@@ -48,6 +56,15 @@ def check_host(
     return [*checks, _python(name, python, seen, settings[0]), _disk(name, folder, seen, settings[1]),
             _clock(name, seen, began, time.time()),
             *(_reach(name, names[address], address in seen["away"]) for address in reached)]  # fmt: skip
+
+
+def check_sftp(connection: SshConnection, name: str, server: str) -> Check:
+    """Look whether files can be carried to a host that takes them by sftp."""
+    try:
+        connection.sftp("pwd", 0, 30.0, server)
+    except SshError as error:
+        return Check(name, "sftp", False, str(error))
+    return Check(name, "sftp", True, "files can be carried")
 
 
 def _python(name: str, python: str, seen: dict[str, Any], setting: str) -> Check:

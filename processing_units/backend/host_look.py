@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any
 
+ANSWER_SECONDS = 15.0
+
 
 def look(folder: str, addresses: list[str]) -> dict[str, Any]:
     """Return what this host is like."""
@@ -40,8 +42,8 @@ def reaches(address: str) -> bool:
     """Whether something answers behind the tunnel: a tunnel whose other end is away closes at once."""
     host, _, port = address.split("//", 1)[1].rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), 5) as connection:
-            connection.settimeout(5)
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as connection:
+            connection.settimeout(ANSWER_SECONDS)
             connection.sendall(b"PING\r\n\r\n" if address.startswith("redis:") else b"HEAD / HTTP/1.0\r\n\r\n")
             return bool(connection.recv(1))
     except (OSError, ValueError):

@@ -68,6 +68,13 @@ class Target:
         return [*port, "--", f"{self.user}@{self.host}" if self.user else self.host]
 
     @property
+    def sftp_words(self) -> list[str]:
+        """Arguments for the sftp client."""
+        port = ["-P", str(self.port)] if self.port else []
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return [*port, "--", f"{self.user}@{host}" if self.user else host]
+
+    @property
     def for_people(self) -> str:
         """As one would type it behind ``ssh``."""
         port = f"-p {self.port} " if self.port else ""
@@ -160,6 +167,39 @@ class SshConnection:
         """Return the words that run a shell's command line on the host through the connection."""
         return [*self._client(), *self.target.words, line]
 
+    def session(self, command: str) -> list[str]:
+        """Return the words that start a shell's command line on the host, with its input and output for our own."""
+        return [*self._client(), *self.target.words, command]
+
+    def sftp(self, command: str, most_bytes: int, seconds: float, server: str = "") -> None:
+        """Do one thing by sftp (``put`` or ``get``); no file that it writes here grows above `most_bytes`.
+
+        ``server`` is a command that serves sftp on the host, in place of the subsystem of its sshd.
+        """
+        blocks = most_bytes // 512 + 1
+        words = ["sftp", "-q", "-b", "-", *_options(), "-o", f"ControlPath={self._control}"]
+        words += ["-s", server] if server else []
+        words += self.target.sftp_words
+        try:
+            result = subprocess.run(
+                ["sh", "-c", 'ulimit -f "$0" && exec "$@"', str(blocks), *words],
+                input=command.encode() + b"\n",
+                capture_output=True,
+                check=False,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise SshError(f"sftp with {self.target.host} took longer than {seconds:.0f} s") from None
+        if result.returncode:
+            said = result.stderr.decode(errors="replace")
+            if "subsystem request failed" in said or (server and "Connection closed" in said):
+                raise SshError(
+                    f"{self.target.host} serves no sftp: let its sshd_config say `Subsystem sftp internal-sftp`"
+                    + (", and install openssh-sftp-server" if server else "")
+                )
+            last = said.strip().splitlines()[-1:] or [f"exit code {result.returncode}"]
+            raise SshError(f"sftp with {self.target.host}: {last[0][:300]}")
+
     def hang_up(self) -> None:
         """End the connection; its tunnels come back with the next one."""
         self._control_command("exit")
@@ -179,7 +219,7 @@ class SshConnection:
         if result.returncode or (not port and not found):
             raise SshError(
                 f"{self.target.host} allows no tunnel back to {goal}; let its sshd_config say "
-                f"`AllowTcpForwarding yes` for this user ({result.stderr.strip()[:200]})"
+                f"`AllowTcpForwarding yes` for this user, or set through=session for it ({result.stderr.strip()[:200]})"
             )
         return port or int(found[0]) if found else port
 
@@ -197,9 +237,7 @@ class SshConnection:
             return subprocess.CompletedProcess([], 1, "", str(error))
 
     def _client(self) -> list[str]:
-        configuration = os.environ.get(SSH_CONFIG)
-        options = [word for option in _OPTIONS for word in ("-o", option)]
-        return ["ssh", *(["-F", configuration] if configuration else []), *options, "-S", str(self._control)]
+        return ["ssh", *_options(), "-S", str(self._control)]
 
     def _ports(self) -> dict[str, int]:
         try:
@@ -211,6 +249,13 @@ class SshConnection:
         partial = self._noted.with_suffix(".part")
         partial.write_text(json.dumps(ports))
         partial.replace(self._noted)
+
+
+def _options() -> list[str]:
+    """Return the options that the ssh client and the sftp client share."""
+    configuration = os.environ.get(SSH_CONFIG)
+    options = [word for option in _OPTIONS for word in ("-o", option)]
+    return [*(["-F", configuration] if configuration else []), *options]
 
 
 def control_folder(state: Path, unit: str) -> Path:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from dataserver.client import stage
+from dataserver.store import Stored
 from processing_units.cluster_manager.backoff import Backoff
 from processing_units.cluster_manager.collecting import check_products, take_over
 from processing_units.cluster_manager.confinement import Confinement, make_work_folder
@@ -58,6 +60,7 @@ class Node:
     heartbeats: Heartbeats
     threads: int  # the slot's share of the cores
     confinement: Confinement | None = None  # of shipped code; without one it is not taken
+    send: Callable[[str, str, Path, str], Stored] = stage  # hands a product in
 
 
 class Stop(Enum):
@@ -253,6 +256,7 @@ class Attempt:
                     self.spec.staging_url,
                     self._pause,
                     lambda: self._node.heartbeats.frontend_is_away,
+                    self._node.send,
                 )
             except OSError as error:
                 raise fault_of_os_error(error, FaultKind.STAGE_OUT, "handing in the products") from error

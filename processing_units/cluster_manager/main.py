@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quit_when_idle=given.quit_when_idle,
         control_groups=given.control_groups,
         routes=tuple(given.route),
+        carrier=given.carrier,
         walltime=given.walltime,
         preemptible=given.preemptible,
         drain_file=given.drain_file,

@@ -18,8 +18,10 @@ from pathlib import Path
 from types import FrameType
 
 from dataserver.cache import ReadThroughCache
+from dataserver.client import stage
 from processing_units.cluster_manager.attempt import Attempt, Node
 from processing_units.cluster_manager.backoff import Backoff
+from processing_units.cluster_manager.carrying import Carrier
 from processing_units.cluster_manager.confinement import Confinement, find_confinement
 from processing_units.cluster_manager.fork_server import ForkServer, ForkServerError
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
@@ -64,6 +66,7 @@ class Options:
     python: str
     quit_when_idle: float | None = None
     routes: tuple[tuple[str, str], ...] = ()
+    carrier: tuple[str, int] | None = None
     walltime: int | None = None
     preemptible: bool = False
     drain_file: Path | None = None
@@ -166,9 +169,16 @@ class ClusterManager:
     def _work(self, welcome: Welcome, scratch: Scratch) -> None:
         from processing_units.cluster_manager.hints import Hints  # Celery takes long to import
 
-        cache = NodeCache(
-            ReadThroughCache(self._options.cache, self._options.cache_bytes, verified_for=VERIFIED_FOR_SECONDS)
+        options = self._options
+        carrier = Carrier(options.carrier, options.cache) if options.carrier is not None else None
+        files = ReadThroughCache(
+            options.cache,
+            options.cache_bytes,
+            verified_for=VERIFIED_FOR_SECONDS,
+            bring=carrier.bring if carrier is not None else None,
         )
+        files.trim()
+        cache = NodeCache(files)
         watchdog = Watchdog()
         heartbeats = Heartbeats(
             self._frontend,
@@ -181,7 +191,7 @@ class ClusterManager:
         threads = max(1, len(os.sched_getaffinity(0)) // self._identity.slots)
         node = Node(
             self._frontend, cache, scratch, self._fork_server, self._sentinel, watchdog, self._active, heartbeats,
-            threads, self._confinement,
+            threads, self._confinement, carrier.stage if carrier is not None else stage,
         )  # fmt: skip
 
         def run_attempt(spec: JobSpec) -> None:

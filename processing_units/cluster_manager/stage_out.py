@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dataserver.client import UploadRefused, stage
 from dataserver.errors import FetchFailed
+from dataserver.store import Stored
 from processing_units.cluster_manager.backoff import Backoff
 from processing_units.cluster_manager.faults import FaultError
 from processing_units.contract import FaultKind, StagedProduct
@@ -29,6 +30,7 @@ def stage_out(
     staging_url: str,
     pause: Callable[[float], None],
     portal_is_away: Callable[[], bool],
+    send: Callable[[str, str, Path, str], Stored] = stage,
 ) -> None:
     """Send one product; ``pause`` sleeps while the data server is away, or raises when the attempt is to end.
 
@@ -49,7 +51,7 @@ def stage_out(
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            stored = stage(staging_url, path.name, path, product.sha256)
+            stored = send(staging_url, path.name, path, product.sha256)
         except FetchFailed as error:
             if portal_is_away():
                 until = time.monotonic() + PATIENCE_SECONDS

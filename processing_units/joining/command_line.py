@@ -62,6 +62,10 @@ def worker_parser() -> argparse.ArgumentParser:
         metavar="FROM=TO",
         help="reach broker or data server, which the frontend names FROM, at TO: scheme://host:port; may be repeated",
     )
+    made.add_argument(
+        "--carrier", type=_place, default=None, metavar="HOST:PORT",
+        help="where the backend listens that carries files to and from this node, which reaches no data server",
+    )  # fmt: skip
     queued = made.add_argument_group("as a job of a queueing system")
     queued.add_argument(
         "--walltime", type=_positive, default=None, metavar="SECONDS",
@@ -120,6 +124,13 @@ def _route(text: str) -> tuple[str, str]:
     if not address.fullmatch(origin) or not address.fullmatch(target):
         raise argparse.ArgumentTypeError(f"{text!r} is no route; write it as http://portal:8000=http://127.0.0.1:9000")
     return origin, target
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
+    return host.strip("[]"), int(port)
 
 
 def _positive(text: str) -> int:

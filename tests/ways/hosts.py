@@ -32,9 +32,9 @@ def what_is_missing(*more: tuple[str, str]) -> str:
     return "network namespaces need root" if os.geteuid() else ""
 
 
-def needs_hosts() -> None:
-    """Skip with the reason where hosts cannot be made; fail in CI."""
-    reason = what_is_missing()
+def needs_hosts(*more: tuple[str, str]) -> None:
+    """Skip with the reason where hosts cannot be made, or programs of ``more`` are not there; fail in CI."""
+    reason = what_is_missing(*more)
     if reason and IN_CI:
         pytest.fail(f"in CI nothing may be missing, but {reason}", pytrace=False)
     if reason:
@@ -143,6 +143,27 @@ class Host:
         with socket.socket() as probe:
             probe.settimeout(1)
             return probe.connect_ex((self.address, PORT)) == 0
+
+    def forbid_all_but_ssh(self) -> None:
+        """Let no packet out but sshd's answers, and let sshd forward nothing."""
+        with (self.folder / "sshd_config").open("a") as configuration:
+            configuration.write("AllowTcpForwarding no\nSubsystem sftp internal-sftp\n")
+        self.restart_sshd()
+        rules = f"""
+            table inet only_ssh {{
+                chain out {{
+                    type filter hook output priority 0; policy drop;
+                    oifname "lo" accept
+                    tcp sport {PORT} accept
+                }}
+            }}
+        """
+        subprocess.run(
+            ["ip", "netns", "exec", self.namespace, "nft", "-f", "-"],
+            input=rules.encode(),
+            check=True,
+            capture_output=True,
+        )
 
     def plug(self, *, into_the_net: bool) -> None:
         """Pull the cable, or plug it in again."""

@@ -54,9 +54,9 @@ def settings_of(hosts: list[Host], **more: object) -> str:
 class Backend:
     """``awbackend`` of the unit."""
 
-    def __init__(self, installation: Installation, url: str, key_file: Path, lan: Lan) -> None:
+    def __init__(self, installation: Installation, url: str, key_file: Path, lan: Lan, unit: str = UNIT) -> None:
         self.log = installation.home / "backend-lan.log"
-        self._command = [str(SCRIPTS / "awbackend"), UNIT, "--url", url, "--key-file", str(key_file), "--kind", "lan"]
+        self._command = [str(SCRIPTS / "awbackend"), unit, "--url", url, "--key-file", str(key_file), "--kind", "lan"]
         self._command += ["--state", str(installation.home / "lan-state")]
         self._environment = {**installation.environment, SSH_CONFIG: str(lan.configuration)}
         self._process: subprocess.Popen[bytes] | None = None
@@ -125,7 +125,7 @@ def try_lan(folder: Path, night: Path) -> str:
                     backend.stop()
                 left = [line for host in lan.hosts for line in host.command_lines() if "awworker" in line]
                 assert not left, f"left on a host: {left}"
-            return f"{tested}\n{_table(installation, lan.hosts, began)}"
+            return f"{tested}\n{table_of(installation, lan.hosts, began)}"
     finally:
         installation.stop()
 
@@ -133,13 +133,13 @@ def try_lan(folder: Path, night: Path) -> str:
 def _reduce(installation: Installation, night: Path, backend: Backend, dome: Host, barn: Host) -> None:
     client = installation.begin("night", str(night), "--unit", UNIT)
     try:
-        wait_for(lambda: len(_logs(dome, " up as ")) == 1, "a cluster manager on the first host", 120)
-        wait_for(lambda: len(_logs(barn, " up as ")) == 2, "two on the host that is named twice", 120)
+        wait_for(lambda: len(logs_of(dome, " up as ")) == 1, "a cluster manager on the first host", 120)
+        wait_for(lambda: len(logs_of(barn, " up as ")) == 2, "two on the host that is named twice", 120)
         key = (installation.home / "secrets" / f"unit-{UNIT}").read_text().strip()
         shown = "\n".join([*dome.command_lines(), *barn.command_lines()])
         assert key not in shown
-        wait_for(lambda: _committed(dome), "jobs of the first host", 120)
-        managers = _managers(barn)
+        wait_for(lambda: committed_on(dome), "jobs of the first host", 120)
+        managers = managers_on(barn)
         backend.kill()
         dome.plug(into_the_net=False)
         backend.start()
@@ -147,7 +147,7 @@ def _reduce(installation: Installation, night: Path, backend: Backend, dome: Hos
         time.sleep(5)
         dome.plug(into_the_net=True)
         output, _ = client.communicate(timeout=280)
-        assert _managers(barn) == managers, "the backend that was started anew replaced what was up"
+        assert managers_on(barn) == managers, "the backend that was started anew replaced what was up"
     except BaseException:
         client.kill()
         client.communicate()
@@ -155,30 +155,30 @@ def _reduce(installation: Installation, night: Path, backend: Backend, dome: Hos
     assert client.returncode == 0, output
 
 
-def _managers(host: Host) -> list[int]:
+def managers_on(host: Host) -> list[int]:
     return [
         number for number in host.processes()
         if "processing_units.cluster_manager" in Path(f"/proc/{number}/cmdline").read_text()
     ]  # fmt: skip
 
 
-def _logs(host: Host, word: str) -> list[str]:
+def logs_of(host: Host, word: str) -> list[str]:
     logs = (host.home / "aw" / "logs").glob("*.log")
     return [line for log in logs for line in log.read_text().splitlines() if word in line]
 
 
-def _committed(host: Host) -> list[int]:
-    return [int(number) for number in _COMMITTED.findall("\n".join(_logs(host, "committed")))]
+def committed_on(host: Host) -> list[int]:
+    return [int(number) for number in _COMMITTED.findall("\n".join(logs_of(host, "committed")))]
 
 
-def _table(installation: Installation, hosts: list[Host], began: float) -> str:
-    counted = Counter(number for host in hosts for number in _committed(host))
+def table_of(installation: Installation, hosts: list[Host], began: float) -> str:
+    counted = Counter(number for host in hosts for number in committed_on(host))
     assert max(counted.values()) == 1, f"committed twice: {counted.most_common(3)}"
     products = [(product["run"], product["name"]) for product in installation.products() if product["run"]]
     assert products
     assert len(products) == len(set(products)), "a job has its products twice"
     lines = [f"{'host':8} {'address':16} {'jobs':>4}"]
-    lines += [f"{host.name:8} {host.address:16} {len(_committed(host)):4}" for host in hosts]
+    lines += [f"{host.name:8} {host.address:16} {len(committed_on(host)):4}" for host in hosts]
     lines.append(
         f"{len(counted)} jobs, each committed once; {len(products)} products; {time.monotonic() - began:.0f} s in all"
     )

@@ -6,54 +6,39 @@ gets there by ``awworker``, the one file; the key goes by the connection's stand
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shlex
+import shutil
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from processing_units.backend.host_checks import check_host
+from processing_units.backend.host_checks import check_host, check_sftp
+from processing_units.backend.host_session import HostSession
 from processing_units.backend.kind import DRAINED, BringUpError, Check, Directions, Kind, KindSettings, Standing
+from processing_units.backend.lan_host import Bytes, LanHost
 from processing_units.backend.ssh_connection import SshConnection, SshError, Target, control_folder
 from processing_units.contract import BackendDirections
-from processing_units.joining.single_file import single_file
 
 log = logging.getLogger(__name__)
 
 LOST_SECONDS = 120.0
 _MOST_AT_A_TIME = 16
-# No word may begin with a dash: the ssh client would take it for an option.
-HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$", max_length=200)]
-UserName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$", max_length=60)]
-RemotePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./+@ -]*$", max_length=300)]
-
-
-class LanHost(KindSettings):
-    """A host; named twice, it gives two cluster managers."""
-
-    host: HostName
-    user: UserName = Field(default="", description="empty: as the backend's ssh configuration says")
-    port: int = Field(default=0, ge=0, le=65535, description="0: as the backend's ssh configuration says")
-    slots: int = Field(default=1, ge=1, le=1000, description="jobs at a time")
-    niceness: int = Field(default=0, ge=0, le=19, description="of the cluster manager and its jobs: 19 yields to all")
-    remote_path: RemotePath = Field(default="awportal", description="folder there; relative to the user's home")
-    python: RemotePath = Field(default="python3", description="a Python 3.11 or newer")
-    system_python: bool = Field(default=False, description="it has the requirements: none are installed")
-
-    @property
-    def target(self) -> Target:
-        """Where the ssh client is to connect to."""
-        return Target(self.host, self.user, self.port)
 
 
 class LanSettings(KindSettings):
     """The hosts."""
 
     hosts: list[LanHost] = Field(default_factory=list, max_length=1000)
+    carried_bytes: Bytes = Field(
+        default=20 << 30, description="what was carried by sftp is kept for other hosts, up to so much: 20G"
+    )
 
 
 class Lan(Kind):
@@ -70,17 +55,25 @@ class Lan(Kind):
         self._connections: dict[Target, SshConnection] = {}
         self._away: dict[Target, tuple[float, str]] = {}
         self._lost: dict[Target, list[str]] = defaultdict(list)
+        self._sessions: dict[tuple[Target, str], HostSession] = {}
+        self._lock = threading.Lock()
 
     def begin(self, directions: Directions) -> None:
-        """Learn where the control sockets lie."""
+        """Learn where the control sockets lie, and which sessions there were."""
         self._folder = control_folder(directions.state, directions.unit)
+        self._carried = directions.state / "carried" / directions.unit
+        shutil.rmtree(self._carried / "taken", ignore_errors=True)
+        for note in self._folder.glob("*.session.json"):
+            host = HostSession.noted(note)
+            if host is not None:
+                self._session(host)
 
     def configure(self, settings: LanSettings) -> None:
         """Take the hosts; cluster managers on a host that is no longer one of them drain."""
         self._settings = settings
         for handle, host in list(self._held.items()):
             if host not in settings.hosts:
-                log.info("%s is no longer among the hosts: its cluster manager drains", host.host)
+                log.info("%s is no longer among the hosts as it was: its cluster manager drains", host.title)
                 self.drain(handle)
 
     def wanted(self, directions: BackendDirections) -> int:
@@ -123,30 +116,56 @@ class Lan(Kind):
         connection = self.connection(host.target)
         connection.open()
         self._end_the_lost(connection)
-        url = connection.reach(directions.url)
-        routes = [f"{address}={connection.reach(address)}" for address in self._reach]
-        folder = shlex.quote(host.remote_path)
-        connection.run(
-            f"umask 077 && mkdir -p {folder}/logs && cd {folder} && cat > awworker.part && mv awworker.part awworker",
-            single_file(),
-        )
+        host.prepare(connection)
+        folder, data = shlex.quote(host.remote_path), shlex.quote(host.data)
+        url, ways = self._ways_for(host, directions.url)
         name = f"{directions.unit}-{directions.number}"
-        options = ["--key-file", "-", "--slots", str(host.slots), "--node", host.host]
-        options += [word for route in routes for word in ("--route", route)]
+        options = ["--key-file", "-", "--slots", str(host.slots), "--node", host.title, *ways]
+        options += ["--cache-bytes", str(host.data_bytes)]
         options += ["--system-python"] if host.system_python else []
         words = [host.python, "awworker", url, *options, *directions.arguments]
         line = " ".join(map(shlex.quote, words))
-        places = '--cache "$PWD/node-cache" --software "$PWD/software" --scratch "$PWD/scratch"'
+        places = '--cache "$data/node-cache" --software "$PWD/software" --scratch "$data/scratch"'
         # In a session of its own, so that it outlives the connection; the key comes by the standard input.
-        said = connection.run(
-            f"umask 077 && cd {folder} && exec 3<&0 && "
+        command = (
+            f"umask 077 && data=$(cd {data} && pwd) && cd {folder} && exec 3<&0 && "
             f"{{ setsid nice -n {host.niceness} {line} {places} <&3 >logs/{shlex.quote(name)}.log 2>&1 3<&- & }} && "
-            'echo $! $(cut -d" " -f22 /proc/$!/stat)',
-            directions.key_file.read_bytes(),
-        ).split()
+            'echo $! $(cut -d" " -f22 /proc/$!/stat)'
+        )
+        said = connection.run(host.as_owner(command), directions.key_file.read_bytes()).split()
         if len(said) != 2 or not all(word.isdigit() for word in said):
-            raise SshError(f"on {host.host} nothing could be started: {' '.join(said)[:200]}")
+            raise SshError(f"on {host.title} nothing could be started: {' '.join(said)[:200]}")
         return f"{host.target} {said[0]} {said[1]} {host.remote_path}/logs/{name}.log"
+
+    def _ways_for(self, host: LanHost, url: str) -> tuple[str, list[str]]:
+        """Return where frontend, broker and data server are reached from a host: an address and options."""
+        if host.through == "session":
+            # Files are carried by sftp, so the addresses of data servers stay as they are.
+            brokers = [address for address in self._reach if not address.startswith("http")]
+            session = self._session(host)
+            reached, *others = session.reach([url, *self._reach])
+            routes = [f"{one}={other}" for one, other in zip(self._reach, others, strict=True) if one in brokers]
+            ways = ["--carrier", session.carrier]
+        else:
+            connection = self.connection(host.target)
+            reached = connection.reach(url)
+            routes = [f"{address}={connection.reach(address)}" for address in self._reach]
+            ways = []
+        return reached, ways + [word for route in routes for word in ("--route", route)]
+
+    def _session(self, host: LanHost) -> HostSession:
+        """Return the session that carries all for a host that forwards nothing; it may not stand yet."""
+        key = (host.target, host.remote_path)
+        with self._lock:
+            found = self._sessions.get(key)
+            if found is None:
+                name = hashlib.sha256(f"{host.target} {host.remote_path}".encode()).hexdigest()[:12]
+                found = self._sessions[key] = HostSession(
+                    self.connection(host.target), host, self._folder / f"{name}.session.json", self._carried,
+                    self._settings.carried_bytes,
+                )  # fmt: skip
+            found.host = host
+            return found
 
     def connection(self, target: Target) -> SshConnection:
         """Return the connection to a host, open or not."""
@@ -156,17 +175,25 @@ class Lan(Kind):
 
     def test(self, directions: Directions) -> list[Check]:
         """Look at each host: key, Python, disk, clock, and whether it reaches frontend, broker and data server."""
-        hosts = list(dict.fromkeys((host.target, host.python, host.remote_path) for host in self._settings.hosts))
+        hosts = list(
+            {(host.target, host.python, host.remote_path): host for host in reversed(self._settings.hosts)}.values()
+        )
         if not hosts:
             return [Check("unit", "hosts", False, "no host is named in the unit's settings (kind-settings: hosts)")]
         addresses = [directions.url, *self._reach]
 
-        def check(host: tuple[Target, str, str]) -> list[Check]:
-            target, python, folder = host
-            return check_host(self.connection(target), python, folder, addresses)
+        def check(host: LanHost) -> list[Check]:
+            connection = self.connection(host.target)
+            if host.through == "tunnels":
+                return check_host(connection, host.python, host.remote_path, addresses, name=host.title)
+            session = self._session(host)
+            found = check_host(
+                connection, host.python, host.remote_path, addresses, reach=session.reach, name=host.title
+            )
+            return [*found, check_sftp(connection, host.title, host.sftp_server)] if found[0].is_well else found
 
         with ThreadPoolExecutor(min(_MOST_AT_A_TIME, len(hosts))) as pool:
-            return [found for checks in pool.map(check, hosts) for found in checks]
+            return [found for checks in pool.map(check, reversed(hosts)) for found in checks]
 
     # ---------------------------------------------------------------------------------------------- how they stand
 
@@ -182,8 +209,18 @@ class Lan(Kind):
             for found in pool.map(lambda each: self._ended_on(*each), of_host.items()):
                 gone |= found
         for handle in gone:
-            self._held.pop(handle, None)
+            self._clean(self._held.pop(handle, None))
         return gone
+
+    def _clean(self, host: LanHost | None) -> None:
+        """Leave no inputs on a machine that is no longer one of the unit's."""
+        if host is None or any((host.target, host.data) == (each.target, each.data) for each in self._settings.hosts):
+            return
+        try:
+            host.clean(self.connection(host.target))
+            log.info("the data folder of %s is cleaned", host.title)
+        except SshError as error:
+            log.warning("the data folder of %s is not cleaned: %s", host.title, error)
 
     def _ended_on(self, target: Target, handles: list[str]) -> dict[str, str]:
         connection = self.connection(target)
@@ -192,6 +229,9 @@ class Lan(Kind):
         since, _ = self._away.get(target, (now, ""))
         try:
             connection.open()
+            for (theirs, _), session in list(self._sessions.items()):
+                if theirs == target:
+                    session.keep_up()
             asked = "; ".join(f"{{ {_lives(pid, start)}; }} || tail -n 1 {shlex.quote(log_file)} | sed s/^/{pid}:/"
                               for pid, start, log_file in map(_process_of, handles))  # fmt: skip
             said = dict(line.partition(":")[::2] for line in connection.run(f"({asked}); true").splitlines())
@@ -232,6 +272,8 @@ class Lan(Kind):
 
     def close(self) -> None:
         """End the connections."""
+        for session in self._sessions.values():
+            session.close()
         for connection in self._connections.values():
             connection.close()
 

@@ -1,0 +1,91 @@
+"""``make try-noshare``: processing machines that share no folder with anybody and may not call out.
+
+Two hosts in network namespaces let nothing out but the answers of their sshd, which forwards nothing and takes sftp.
+They are registered by command line; a night is reduced on them while the backend is killed and started anew; every job
+is committed once; one machine is taken off and its data folder is cleaned; leaves nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.night.installation import Installation, observe
+from tests.ways.hosts import Host
+from tests.ways.lan import Backend, committed_on, lan_of, logs_of, settings_of, table_of
+from tests.ways.machines import wait_for
+from tests.ways.workers import USUAL, serving
+
+UNIT = "noshare"
+BOUND_BYTES = 24 << 20
+
+
+def main() -> int:
+    """Run it in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="try-noshare-"))
+    try:
+        print(try_noshare(folder, observe(folder / "night", *USUAL)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def try_noshare(folder: Path, night: Path) -> str:
+    """Reduce a night on two machines; return the table."""
+    began = time.monotonic()
+    installation = Installation(folder / "portal")
+    installation.start()
+    try:
+        with lan_of(folder / "lan", "dome", "barn") as lan:
+            for host in lan.hosts:
+                host.forbid_all_but_ssh()
+                _assert_no_way_out(host, installation.port)
+            options = ["--kind", "lan", "--slots", "0", "--kind-settings", settings_of(lan.hosts, through="session")]
+            with serving(installation, UNIT, installation.port + 3, *options) as (url, key_file):
+                backend = Backend(installation, url, key_file, lan, UNIT)
+                try:
+                    backend.start()
+                    wait_for(lambda: backend.said.count("is brought up") >= 2, "two cluster managers", 120)
+                    wait_for(lambda: backend.test().returncode == 0, "hosts that are well", 120)
+                    tested = installation.awrecipe("units", "test", UNIT)
+                    _reduce(installation, night, backend, lan.hosts)
+                finally:
+                    backend.stop()
+                left = [line for host in lan.hosts for line in host.command_lines() if "awworker" in line]
+                assert not left, f"left on a host: {left}"
+            return f"{tested}\n{table_of(installation, lan.hosts, began)}"
+    finally:
+        installation.stop()
+
+
+def _assert_no_way_out(host: Host, port: int) -> None:
+    """See that the host reaches nothing of ours: neither the portal nor its own side of the cable."""
+    ask = f"import socket; socket.create_connection(('{host.ours}', {port}), 1)"
+    tried = subprocess.run(
+        ["ip", "netns", "exec", host.namespace, sys.executable, "-c", ask], capture_output=True, text=True, check=False
+    )
+    assert "timed out" in tried.stderr, tried
+
+
+def _reduce(installation: Installation, night: Path, backend: Backend, hosts: list[Host]) -> None:
+    client = installation.begin("night", str(night), "--unit", UNIT)
+    try:
+        wait_for(lambda: all(logs_of(host, " up as ") for host in hosts), "a cluster manager on each host", 120)
+        wait_for(lambda: committed_on(hosts[0]), "jobs of the first host", 120)
+        backend.kill()
+        backend.start()
+        wait_for(lambda: backend.said.count("is still up") == 2, "the backend's knowing its cluster managers", 60)
+        output, _ = client.communicate(timeout=280)
+    except BaseException:
+        client.kill()
+        client.communicate()
+        raise
+    assert client.returncode == 0, output
+
+
+if __name__ == "__main__":
+    sys.exit(main())
