@@ -176,6 +176,21 @@ class Portal:
         if not response.is_success:
             raise self._error(response)
 
+    def machines(self, name: str) -> dict[str, dict[str, str]]:
+        """Return the machines that are registered in a unit."""
+        return dict(self._json("GET", f"/units/{_segment(name)}/machines")["items"])
+
+    def set_machine(self, name: str, machine: str, settings: dict[str, str]) -> Json:
+        """Register a machine, or change what is registered of it."""
+        path = f"/units/{_segment(name)}/machines/{_segment(machine)}"
+        return self._json("POST", path, json={"settings": settings})
+
+    def remove_machine(self, name: str, machine: str) -> None:
+        """Take a machine off."""
+        response = self.call("DELETE", f"/units/{_segment(name)}/machines/{_segment(machine)}")
+        if not response.is_success:
+            raise self._error(response)
+
     def test_unit(self, name: str) -> int:
         """Have the unit's backend look at its hosts; return the number of the test."""
         return int(self._json("POST", f"/units/{_segment(name)}/test")["number"])

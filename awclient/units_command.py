@@ -1,4 +1,4 @@
-"""`awrecipe units list | show | set | drain | accept | history | test | keys | move | quota`: where jobs run."""
+"""`awrecipe units list | show | set | drain | accept | history | test | keys | machines | move | quota`."""
 
 from __future__ import annotations
 
@@ -181,6 +181,65 @@ def _list_keys(found: list[Json], json: bool) -> None:
         ])  # fmt: skip
     else:
         say("no keys; --new FOR makes one")
+
+
+@units.command()
+def machines(
+    context: typer.Context,
+    name: UnitName,
+    machine: Annotated[str, typer.Argument(help="How the machine is called; none lists all.")] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(help="What is registered of it: host=dome user=obs slots=4 gpus=0,1 ...", metavar="KEY=VALUE"),
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take it off: it drains, its data folder is cleaned.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the processing machines that are registered in a unit, register one, change one, or take one off."""
+    settings = _pairs(changes or [], f"`awrecipe units machines {name}` shows the keys of a machine")
+    if remove and (settings or not machine):
+        raise UsageProblem("--remove takes one machine off: name it, and change nothing")
+    with session_of(context).open() as portal:
+        if remove:
+            portal.remove_machine(name, machine)
+            say(f"machine {machine} is no longer one of unit {name}")
+        elif settings:
+            _tell_machine(name, machine, portal.set_machine(name, machine, settings), json)
+        else:
+            _list_machines(portal.machines(name), machine, json)
+
+
+def _tell_machine(name: str, machine: str, done: Json, json: bool) -> None:
+    if json:
+        out_json(done)
+    elif done["after"] or done["before"]:
+        say(
+            f"{name}: machine {machine}: {done['after'] or 'empty'}"
+            + (f", was {done['before']}" * bool(done["before"]))
+        )
+    else:
+        say(f"{name}: all of it was so already")
+
+
+def _list_machines(found: dict[str, dict[str, str]], machine: str, json: bool) -> None:
+    if machine:
+        if machine not in found:
+            raise UsageProblem(f"there is no machine {machine!r}", hint=f"there are: {', '.join(found) or 'none'}")
+        found = {machine: found[machine]}
+    if json:
+        out_json(found)
+    elif machine:
+        out("\n".join(f"  {key}={text}" for key, text in found[machine].items()))
+    elif found:
+        out_table(("machine", "host", "user", "slots", "gpus", "python", "data folder", "bound", "through"), [
+            (title, of["host"], of["user"], of["slots"], of["gpus"] or "-", of["python"],
+             of["data_folder"] or of["remote_path"], of["data_bytes"], of["through"])
+            for title, of in found.items()
+        ])  # fmt: skip
+    else:
+        say("no machines; `awrecipe units machines UNIT NAME host=ADDRESS` registers one")
 
 
 @units.command()

@@ -12,7 +12,8 @@ from processing_units.contract import JobState
 from processing_units.frontend.canary import CanaryLook
 from processing_units.frontend.health import health_of
 from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit, UnitChange
-from processing_units.frontend.permissions import may_manage_unit, visible_runs
+from processing_units.frontend.permissions import manages_units, may_manage_unit, visible_runs
+from processing_units.frontend.unit_machines import KINDS
 from processing_units.frontend.unit_settings import shown
 from processing_units.frontend.waiting import UnitLoad, UserLoad, live_cluster_managers, unit_load
 
@@ -38,6 +39,7 @@ class UnitLook:
     changes: list[UnitChange] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     may_manage: bool = False
+    has_machines: bool = False
     canary: CanaryLook | None = None
     throughput: Throughput | None = None
     by_user: list[tuple[str, UserLoad]] = field(default_factory=list)
@@ -56,6 +58,7 @@ def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = Fals
     if not in_full:
         return look
     look.may_manage = may_manage_unit(unit, context)
+    look.has_machines = unit.kind in KINDS and manages_units(context)
     look.throughput = throughput_of(unit, load.now)
     look.by_user = _by_user(load, context, everybody=look.may_manage)
     look.settings = shown(unit)

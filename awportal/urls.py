@@ -51,6 +51,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("units/<slug:name>/", units.unit, name="unit"),
     path("awworker", joining.awworker, name="awworker"),
     path("units/<slug:name>/settings/", units.unit_settings, name="unit-settings"),
+    path("units/<slug:name>/machines/", units.unit_machines, name="unit-machines"),
     path("units/<slug:name>/cancel/", units.cancel_all, name="cancel-unit"),
     path("api/v1/", api.urls),
 ]

@@ -27,6 +27,7 @@ from processing_units.frontend.permissions import (
     why_not_allowed,
 )
 from processing_units.frontend.unit_changes import change_unit
+from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine
 from processing_units.frontend.unit_settings import shown
 from processing_units.frontend.waiting import UnitLoad, live_cluster_managers, unit_load
 
@@ -145,6 +146,28 @@ class KeyWanted(BaseModel):
     note: str = Field(min_length=1, max_length=200)
 
 
+class MachineList(BaseModel):
+    """Machines by name, with what is registered of each as it would be typed."""
+
+    items: dict[str, dict[str, str]]
+
+
+class MachineRequest(BaseModel):
+    """What is to be registered of a machine."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: dict[str, Annotated[str, Field(max_length=1000)]] = Field(max_length=50)
+
+
+class ChangedMachine(BaseModel):
+    """A machine after a change; `before` and `after` name what was changed."""
+
+    machine: dict[str, str]
+    before: str
+    after: str
+
+
 class MadeKey(BaseModel):
     """A new key, told this once."""
 
@@ -252,6 +275,31 @@ def revoke_key(request: HttpRequest, name: str, number: int) -> Status[None]:
     """Make a key void: workers that joined with it are refused from now on, and their jobs run elsewhere."""
     unit, user = _managed(request, name)
     join_keys.revoke(unit, number, user)
+    return Status(204, None)
+
+
+@router.get("/units/{name}/machines", response=MachineList)
+def list_machines(request: HttpRequest, name: str) -> MachineList:
+    """List the processing machines that are registered in a unit."""
+    context = context_of_request(request)
+    return MachineList(items=machines_of(find_unit(name, context), context))
+
+
+@router.post("/units/{name}/machines/{machine}", response=ChangedMachine)
+def set_machine(request: HttpRequest, name: str, machine: str, wanted: MachineRequest) -> ChangedMachine:
+    """Register a machine, or change what is registered of it; holds within seconds."""
+    context = context_of_request(request)
+    unit = find_unit(name, context)
+    made = change_machine(unit, machine, wanted.settings, context)
+    before, after = (made[0].before, made[0].after) if made else ("", "")
+    return ChangedMachine(machine=machines_of(unit, context)[machine], before=before, after=after)
+
+
+@router.delete("/units/{name}/machines/{machine}", response={204: None})
+def delete_machine(request: HttpRequest, name: str, machine: str) -> Status[None]:
+    """Take a machine off: its cluster manager drains, its data folder is cleaned."""
+    context = context_of_request(request)
+    remove_machine(find_unit(name, context), machine, context)
     return Status(204, None)
 
 

@@ -11,12 +11,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from archive.context import context_of
 from awportal.htmx import wants_part
+from awportal.machine_form import MachineForm
 from awportal.unit_form import UnitForm
 from awportal.unit_page import look_at_unit
 from awportal.views.errors import refusals_told
 from processing_units.frontend.cancel import cancel_on_unit
 from processing_units.frontend.permissions import find_unit, require_management_of_unit, visible_units
 from processing_units.frontend.unit_changes import change_unit
+from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine
 from recipes.errors import UsageError
 
 
@@ -64,6 +66,39 @@ def unit_settings(request: HttpRequest, name: str) -> HttpResponse:
             messages.success(request, f"Changed, and in force now: {told}." if made else "All of it was so already.")
             return redirect("unit", found.name)
     return render(request, "unit_settings.html", {"unit": found, "form": form}, status=422)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@refusals_told
+def unit_machines(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the machines that are registered in a unit; register, change or take off the one that is sent."""
+    context = context_of(request.user)
+    found = find_unit(name, context)
+    machines = machines_of(found, context)
+    chosen = request.GET.get("machine", "")
+    if request.method != "POST":
+        known = {"name": chosen, **machines[chosen]} if chosen in machines else {}
+        answer = {"unit": found, "machines": machines, "form": MachineForm(initial=known), "chosen": known.get("name")}
+        return render(request, "unit_machines.html", answer)
+    removed = request.POST.get("remove", "")
+    if removed:
+        remove_machine(found, removed, context)
+        messages.success(request, f"Machine {removed} is no longer one of unit {found.name}.")
+        return redirect("unit-machines", found.name)
+    form = MachineForm(request.POST.dict())
+    if form.is_valid():
+        try:
+            made = change_machine(found, form.cleaned_data["name"], form.wanted(), context)
+        except UsageError as problem:
+            form.blame(problem)
+        else:
+            told = f"{made[0].setting}: {made[0].after or 'empty'}" if made else ""
+            messages.success(request, f"Changed, and in force now: {told}." if made else "All of it was so already.")
+            return redirect("unit-machines", found.name)
+    answer = {"unit": found, "machines": machines, "form": form, "chosen": chosen if chosen in machines else ""}
+    return render(request, "unit_machines.html", answer, status=422)
 
 
 @login_required

@@ -26,6 +26,12 @@ def _bytes(given: Any) -> Any:
     return int(float(match[1]) * _SCALES[match[2].lower()]) if match else given
 
 
+def _numbers(given: Any) -> Any:
+    """Take ``0,1`` for a list."""
+    return [word.strip() for word in given.split(",") if word.strip()] if isinstance(given, str) else given
+
+
+Gpus = Annotated[list[Annotated[int, Field(ge=0, le=255)]], BeforeValidator(_numbers), Field(max_length=64)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1 << 20, le=1 << 60)]
 
 
@@ -37,6 +43,9 @@ class LanHost(KindSettings):
     user: UserName = Field(default="", description="empty: as the backend's ssh configuration says")
     port: int = Field(default=0, ge=0, le=65535, description="0: as the backend's ssh configuration says")
     slots: int = Field(default=1, ge=1, le=1000, description="jobs at a time")
+    gpus: Gpus = Field(
+        default_factory=list, description="numbers of its GPUs as nvidia-smi shows them, as 0,1: one job each at a time"
+    )
     niceness: int = Field(default=0, ge=0, le=19, description="of the cluster manager and its jobs: 19 yields to all")
     remote_path: RemotePath = Field(
         default="awportal", description="folder for software and logs; relative to the user's home"

@@ -16,6 +16,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from archive.models import Profile
+from processing_units.backend.catalogue import all_kinds
+from processing_units.backend.kind import SettingsError, settings_of
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.data_servers import find_data_server
 from processing_units.frontend.locking import lock_unit
@@ -92,15 +94,19 @@ def apply_changes(
                 setattr(row, setting.column, read[name])
             else:
                 set_defaults(
-                    row, read[name], lambda other, was, now: _note(other, [Changed("default", was, now)], by, who)
+                    row,
+                    read[name],
+                    lambda other, was, now: note_changes(other, [Changed("default", was, now)], by, who),
                 )
             after = _text_of(row, setting)
             if after != before:
                 made.append(Changed(name, before, after))
+        if not {"kind", "kind_settings"}.isdisjoint(values):
+            _check_kind(row)
         columns = [setting.column for setting, _ in values.values() if setting.column]
         if columns:
             row.save(update_fields=columns)
-        _note(row, made, by, who)
+        note_changes(row, made, by, who)
     unit.refresh_from_db()
     return made
 
@@ -119,7 +125,8 @@ def setting_of(name: str, on_server: bool = False) -> Setting:
     return setting
 
 
-def _note(unit: ProcessingUnit, made: list[Changed], by: User | None, who: str) -> None:
+def note_changes(unit: ProcessingUnit, made: list[Changed], by: User | None, who: str) -> None:
+    """Write down who changed what of a unit; never changed and never removed."""
     now = database_now()
     UnitChange.objects.bulk_create(
         [
@@ -130,6 +137,17 @@ def _note(unit: ProcessingUnit, made: list[Changed], by: User | None, who: str) 
             for change in made
         ]
     )  # fmt: skip
+
+
+def _check_kind(unit: ProcessingUnit) -> None:
+    """See that there is such a kind, and that it understands its settings: only its backend would tell, later."""
+    kind = all_kinds().get(unit.kind)
+    if kind is None:
+        raise UsageError(f"kind: there is no kind {unit.kind!r}", hint=f"the kinds are: {', '.join(all_kinds())}")
+    try:
+        settings_of(kind, unit.kind_settings)
+    except SettingsError as error:
+        raise UsageError(f"kind_settings: {error}") from None
 
 
 def _text_of(unit: ProcessingUnit, setting: Setting) -> str:

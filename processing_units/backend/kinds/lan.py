@@ -121,6 +121,7 @@ class Lan(Kind):
         url, ways = self._ways_for(host, directions.url)
         name = f"{directions.unit}-{directions.number}"
         options = ["--key-file", "-", "--slots", str(host.slots), "--node", host.title, *ways]
+        options += ["--gpus", ",".join(map(str, host.gpus))] if host.gpus else []
         options += ["--cache-bytes", str(host.data_bytes)]
         options += ["--system-python"] if host.system_python else []
         words = [host.python, "awworker", url, *options, *directions.arguments]

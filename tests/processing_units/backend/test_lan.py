@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from processing_units.backend.host_checks import check_host
 from processing_units.backend.kind import BringUpError, Directions
-from processing_units.backend.kinds.lan import Lan, LanHost, LanSettings
+from processing_units.backend.kinds.lan import Lan, LanSettings
+from processing_units.backend.lan_host import LanHost
 from processing_units.backend.ssh_connection import SSH_CONFIG, SshConnection, SshError, Target, control_folder, explain
 from processing_units.contract import BackendDirections
 from tests.ways import hosts as ways
@@ -185,7 +186,7 @@ class Managed:
 
 @pytest.fixture
 def managed(tmp_path: Path, host: ways.Host, frontend: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Managed]:
-    monkeypatch.setattr("processing_units.backend.kinds.lan.single_file", WORKER.encode)
+    monkeypatch.setattr("processing_units.backend.lan_host.single_file", WORKER.encode)
     entry = LanHost(
         host=host.address, user="root", port=ways.PORT, remote_path=str(host.home / "a w"), python=sys.executable,
         niceness=7, slots=3,
