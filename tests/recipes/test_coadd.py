@@ -312,15 +312,28 @@ def test_strips_and_threads_leave_no_trace(frames, combine, monkeypatch):
     assert [entry.value for entry in whole.products[0].measured] == [e.value for e in pieces.products[0].measured]
 
 
-def test_tiny_frames_are_no_crash():
-    cards = linear_cards((12, 14), dither=(0.3, 0.2))
+def small_frames(shape=(12, 14), spoilt=np.s_[:0]):
+    cards = linear_cards(shape, dither=(0.3, 0.2))
     rng = np.random.default_rng(1)
-    made = [
-        as_regridded_frame(
-            Exposure(rng.normal(5, 1, (12, 14)).astype(np.float32), np.ones((12, 14), np.float32),
-                     np.zeros((12, 14), np.uint16), cards).regrid(), f"tiny{index}")
-        for index in range(3)
-    ]  # fmt: skip
+    made = []
+    for index in range(3):
+        data = rng.normal(5, 1, shape).astype(np.float32)
+        data[spoilt] = 1e20
+        exposure = Exposure(data, np.ones(shape, np.float32), np.zeros(shape, np.uint16), cards)
+        made.append(as_regridded_frame(exposure.regrid(), f"small{index}"))
+    return made
+
+
+def test_pixels_that_no_number_of_photons_makes_do_not_count():
+    outcome = coadd(small_frames((60, 70), np.s_[:30, :35]), combine="WEIGHTED")
+    made = outcome.products[0].content
+    assert np.abs(made.data).max() < 10
+    assert 0.2 < np.mean(made.mask == NO_DATA) < 0.4
+    assert values(outcome)["sky_noise"] < 1
+
+
+def test_small_frames_are_no_crash():
+    made = small_frames()
     for combine in ("WEIGHTED", "CLIPPED", "MEDIAN"):
         outcome = coadd(made, combine=combine)
         assert np.isfinite(outcome.products[0].content.data).all()

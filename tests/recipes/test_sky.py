@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sep
 
+from recipes.ccd.kernels.coadding_sky import _sky_of
 from recipes.ccd.sky import measure_sky
 from recipes.errors import UsageError
 
@@ -72,3 +74,16 @@ def test_odd_shapes(shape: tuple[int, int]) -> None:
     sky = measure_sky(np.full(shape, 7.0, np.float32), np.zeros(shape, bool), MESH)
     assert sky.level_map.shape == shape
     assert np.allclose(sky.level_map, 7, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("flux", "off"), [(1e5, 0.02), (1e7, 0.1), (1e8, 0.3)])
+def test_the_cells_of_the_coadd_see_the_sky_beside_a_bright_star_as_sextractor_does(flux: float, off: float) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    light = flux * 1.5 / (np.pi * 1.8**2) * (1 + ((rows - 30) ** 2 + (columns - 40) ** 2) / 1.8**2) ** -2.5
+    dice = np.random.default_rng(7)
+    for _ in range(5):
+        cell = np.minimum(light + dice.normal(100, 10, light.shape), 60_000).astype(np.float32)
+        level, noise = _sky_of(cell.ravel())
+        theirs = sep.Background(cell, bw=64, bh=64, fw=1, fh=1)
+        assert abs(level - theirs.globalback) < off * theirs.globalrms
+        assert noise == pytest.approx(theirs.globalrms, rel=off)

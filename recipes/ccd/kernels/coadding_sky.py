@@ -14,7 +14,10 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Masks = NDArray[np.uint16]
 
+_LARGEST = np.float32(1e15)  # as recipes.ccd.sky.LARGEST, beyond which nothing is a number of photons
 _BINS = 512
+_LEAST_BINS = 20  # of a sigma: beside a bright star it takes a closer look to see the sky
+_LOOKS = 6
 _LEAST_PIXELS = 16
 _CROWDED = 0.3  # SExtractor: beyond, the mode's estimate is no better than the median
 
@@ -39,7 +42,7 @@ class Mesh(NamedTuple):
 def piece_of(data: Floats, variance: Floats, mask: Masks, factor: float, step: int = 1) -> Piece:
     """Return every `step`-th of some rows of a frame, multiplied by `factor`.
 
-    NO_DATA has what is no number, or has no possible variance.
+    NO_DATA has what no number of photons makes, or has no possible variance.
     """
     rows, columns = -(-len(data) // step), data.shape[1]
     made, noise = np.empty((2, rows, columns), np.float32)
@@ -58,7 +61,7 @@ def _fill_piece(data: Floats, variance: Floats, mask: Masks, factor: float, step
             value, square = values[x] * once, noises[x] * twice
             possible = (square >= 0) & (square < np.inf)
             made[x], noise[x] = value, square if possible else np.float32(0)
-            flags[x] = bits[x] | np.uint16(0 if possible & (value - value == 0) else NO_DATA)
+            flags[x] = bits[x] | np.uint16(0 if possible & (abs(value) < _LARGEST) else NO_DATA)
 
 
 @compiled
@@ -110,13 +113,19 @@ def _sky_of(values: Floats) -> tuple[float, float]:
         low, high = mean - 2 * sigma, mean + 2 * sigma
     if sigma <= 0:
         return mean, 0.0
-    start, width = mean - 5 * sigma, 10 * sigma / _BINS
-    histogram = np.zeros(_BINS, np.int64)
-    for value in values:
-        place = (value - start) / width
-        if 0 <= place < _BINS:
-            histogram[int(place)] += 1
-    return _clipped(histogram, start, width)
+    reach = 5 * sigma
+    for _ in range(_LOOKS):
+        start, width = mean - reach, 2 * reach / _BINS
+        histogram = np.zeros(_BINS, np.int64)
+        for value in values:
+            place = (value - start) / width
+            if 0 <= place < _BINS:
+                histogram[int(place)] += 1
+        mean, sigma = _clipped(histogram, start, width)
+        if sigma >= _LEAST_BINS * width:
+            break
+        reach = 10 * sigma
+    return mean, sigma
 
 
 @compiled
