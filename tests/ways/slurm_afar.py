@@ -104,7 +104,10 @@ def _reduce_with_faults(
             lambda: _kill_relay(home),
             lambda: _cancel(cluster.slurm),
         ):
-            wait_for(lambda: running_jobs(installation), "a job", 300)
+            wait_for(lambda: client.poll() is not None or running_jobs(installation), "a job", 300)
+            assert client.poll() is None, (
+                f"it ended before all had gone wrong: {client.stdout and client.stdout.read()}"
+            )
             fault()
         output, _ = client.communicate(timeout=400)
     except BaseException:
