@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from processing_units.cluster_manager.frontend_client import (
     RefusedError,
     TooLateError,
 )
+from processing_units.cluster_manager.gpus import Gpus, variables
 from processing_units.cluster_manager.heartbeat import LOG_BYTES_A_JOB, ActiveAttempts, Heartbeats
 from processing_units.cluster_manager.job_log import JobLog
 from processing_units.cluster_manager.outcome import Outcome, last_progress, read_outcome
@@ -60,6 +61,7 @@ class Node:
     heartbeats: Heartbeats
     threads: int  # the slot's share of the cores
     confinement: Confinement | None = None  # of shipped code; without one it is not taken
+    gpus: Gpus = field(default_factory=lambda: Gpus(()))
     send: Callable[[str, str, Path, str], Stored] = stage  # hands a product in
 
 
@@ -88,6 +90,7 @@ class Attempt:
         self._process: JobProcess | SandboxProcess | None = None
         self.fault: FaultKind | None = None
         self._began = time.monotonic()
+        self._gpu = ""
 
     # ------------------------------------------------------------------------------------------ asked by other threads
 
@@ -159,6 +162,9 @@ class Attempt:
             size = sum(wanted.size for wanted in self.spec.inputs)
             self.log.say("stage_in", f"{len(self.spec.inputs)} files, {size / 1e6:.1f} MB, {_milliseconds(began)} ms")
             reach("node.staged-in")
+            self._gpu = leases.enter_context(self._node.gpus.taken())
+            if self._gpu:
+                self.log.say("gpu", f"GPU {self._gpu}")
             outcome = self._run_process(job_file, leases)
         began = time.monotonic()
         self._stage_out(outcome)
@@ -192,7 +198,10 @@ class Attempt:
         limits = self.spec.limits
         try:
             process = self._node.fork_server.run(
-                job_file, self.log.raw, _environment(self.spec, self._directory, self._node.threads), limits.memory_mib
+                job_file,
+                self.log.raw,
+                _environment(self.spec, self._directory, self._node.threads, self._gpu),
+                limits.memory_mib,
             )
         except ForkServerError as error:
             raise FaultError(FaultKind.NODE_LOST, f"The node could not start the job: {error}") from error
@@ -205,7 +214,9 @@ class Attempt:
                 FaultKind.NODE_LOST, "This node takes no shipped code: its sandbox does not work, its log says why."
             )
         lease = leases.enter_context(self._node.cache.fetch(self.spec.code, self._pause))
-        held = self._node.confinement.start(self.spec, self._directory, lease.path, leases, self._node.threads)
+        held = self._node.confinement.start(
+            self.spec, self._directory, lease.path, leases, self._node.threads, self._gpu
+        )
         watched = Watched(
             held.process.pid,
             self.spec.limits,
@@ -362,7 +373,7 @@ def _milliseconds(began: float) -> int:
     return round((time.monotonic() - began) * 1000)
 
 
-def _environment(spec: JobSpec, directory: Path, share: int) -> dict[str, str]:
+def _environment(spec: JobSpec, directory: Path, share: int, gpu: str) -> dict[str, str]:
     threads = str(max(spec.limits.threads, share))
     return {
         "HOME": str(directory),
@@ -371,6 +382,7 @@ def _environment(spec: JobSpec, directory: Path, share: int) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": threads,
         "NUMBA_NUM_THREADS": threads,
         "PYTHONUNBUFFERED": "1",
+        **variables(gpu),
     }
 
 

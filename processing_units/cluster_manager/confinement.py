@@ -51,7 +51,9 @@ class Confinement:
         self._control_groups = control_groups
         self._cores = Cores()
 
-    def start(self, spec: JobSpec, directory: Path, packed: Path, leases: ExitStack, threads: int) -> Held:
+    def start(
+        self, spec: JobSpec, directory: Path, packed: Path, leases: ExitStack, threads: int, gpu: str = ""
+    ) -> Held:
         """Set the sandbox of an attempt up around its folder; the job begins when it is told to.
 
         `leases` keeps the unpacked code and the cores as long as the attempt lasts.
@@ -71,6 +73,7 @@ class Confinement:
             cpus=leases.enter_context(self._cores.taken(max(threads, spec.limits.threads))),
             bundle=code.bundle,
             own_folders=own,
+            gpu=gpu,
         )
         group = ControlGroup([])
         if self._control_groups:

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         control_groups=given.control_groups,
         routes=tuple(given.route),
         carrier=given.carrier,
+        gpus=given.gpus,
         walltime=given.walltime,
         preemptible=given.preemptible,
         drain_file=given.drain_file,

@@ -25,6 +25,7 @@ from processing_units.cluster_manager.carrying import Carrier
 from processing_units.cluster_manager.confinement import Confinement, find_confinement
 from processing_units.cluster_manager.fork_server import ForkServer, ForkServerError
 from processing_units.cluster_manager.frontend_client import Frontend, FrontendAwayError, RefusedError
+from processing_units.cluster_manager.gpus import Gpus
 from processing_units.cluster_manager.heartbeat import ActiveAttempts, Heartbeats, Identity
 from processing_units.cluster_manager.rest import Rest
 from processing_units.cluster_manager.routes import Routes
@@ -67,6 +68,7 @@ class Options:
     quit_when_idle: float | None = None
     routes: tuple[tuple[str, str], ...] = ()
     carrier: tuple[str, int] | None = None
+    gpus: tuple[int, ...] = ()
     walltime: int | None = None
     preemptible: bool = False
     drain_file: Path | None = None
@@ -191,7 +193,7 @@ class ClusterManager:
         threads = max(1, len(os.sched_getaffinity(0)) // self._identity.slots)
         node = Node(
             self._frontend, cache, scratch, self._fork_server, self._sentinel, watchdog, self._active, heartbeats,
-            threads, self._confinement, carrier.stage if carrier is not None else stage,
+            threads, self._confinement, Gpus(options.gpus), carrier.stage if carrier is not None else stage,
         )  # fmt: skip
 
         def run_attempt(spec: JobSpec) -> None:

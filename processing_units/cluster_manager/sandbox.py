@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from processing_units.cluster_manager.fork_server import KILL_SECONDS, Ended, ForkServerError
+from processing_units.cluster_manager.gpus import devices, variables
 from processing_units.cluster_manager.interpreter import Interpreter
 from processing_units.cluster_manager.seccomp import filter_program
 from processing_units.contract import Limits
@@ -62,6 +63,8 @@ class Confined:
         More that it may write: copies of compiled kernels.
     cpus : frozenset of int
         Cores that it may use.
+    gpu : str
+        Number of the GPU that is its own; "" for none.
     """
 
     work: Path
@@ -70,6 +73,7 @@ class Confined:
     cpus: frozenset[int]
     bundle: Path | None = None
     own_folders: Sequence[tuple[Path, str]] = ()
+    gpu: str = ""
 
 
 class SandboxProcess:
@@ -206,6 +210,8 @@ class Sandbox:
         options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
         options += ["--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "sandbox"]
         options += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]  # to root, /proc/sys could be written
+        for device in devices(confined.gpu):
+            options += ["--dev-bind-try", device, device]
         options += ["--size", str(SHARED_MEMORY_MIB * _MIB), "--tmpfs", "/dev/shm"]  # noqa: S108 - the sandbox's own
         options += ["--size", str(TMP_MIB * _MIB), "--tmpfs", "/tmp", "--remount-ro", "/dev"]  # noqa: S108
         options += ["--ro-bind", "/usr", "/usr", *_system_links()]
@@ -244,6 +250,7 @@ class Sandbox:
             "OPENBLAS_NUM_THREADS": threads,
             "NUMBA_NUM_THREADS": threads,
             "AWPORTAL_CODE": CODE,
+            **variables(confined.gpu),
         }
 
 

@@ -63,6 +63,10 @@ def worker_parser() -> argparse.ArgumentParser:
         help="reach broker or data server, which the frontend names FROM, at TO: scheme://host:port; may be repeated",
     )
     made.add_argument(
+        "--gpus", type=_gpus, default=(), metavar="N,N",
+        help="numbers of GPUs, as nvidia-smi shows them: each job gets one of its own while there are free ones",
+    )  # fmt: skip
+    made.add_argument(
         "--carrier", type=_place, default=None, metavar="HOST:PORT",
         help="where the backend listens that carries files to and from this node, which reaches no data server",
     )  # fmt: skip
@@ -124,6 +128,13 @@ def _route(text: str) -> tuple[str, str]:
     if not address.fullmatch(origin) or not address.fullmatch(target):
         raise argparse.ArgumentTypeError(f"{text!r} is no route; write it as http://portal:8000=http://127.0.0.1:9000")
     return origin, target
+
+
+def _gpus(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if not all(number.isascii() and number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} are no numbers of GPUs; write 0,1")
+    return tuple(map(int, numbers))
 
 
 def _place(text: str) -> tuple[str, int]:

@@ -30,6 +30,7 @@ def my_bias(*inputs, sigma_clip: float = 3.0):
         As there.
     """
     print("configured:", open(os.environ["AWPORTAL_CODE"] + "/mine.toml").read())
+    print("GPU of mine:", os.environ["CUDA_VISIBLE_DEVICES"])
     return bias(*inputs, sigma_clip=sigma_clip)
 
 RECIPE = Recipe(name="MyBias", version="7", function=my_bias, inputs=STANDARD.inputs, outputs=STANDARD.outputs,
@@ -40,7 +41,7 @@ RECIPE = Recipe(name="MyBias", version="7", function=my_bias, inputs=STANDARD.in
 @pytest.fixture
 def node(start_worker):
     """A cluster manager with the real recipes."""
-    return start_worker("--python", sys.executable, "--cache-bytes", "200M")
+    return start_worker("--python", sys.executable, "--cache-bytes", "200M", "--gpus", "3")
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def test_a_recipe_of_one_s_own_runs_from_the_bundle_and_its_product_tells_the_di
     assert bundle.digest.encode() in content
     assert b"MyBias" in content
     assert "configured: gain = 2" in job.log
+    assert "GPU of mine: 3" in job.log
     assert commit.peak_memory_mib > 10
     eventually(lambda: all("code" in path.parts for path in node.leftovers()), what="only the unpacked code is left")
 
