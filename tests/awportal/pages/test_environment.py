@@ -141,6 +141,6 @@ def test_a_run_of_the_command_line_tells_which_variable_overruled(run: Run, anna
     run.submission |= {"environment": {"Bias.sigma_clip": "4", "project": "x"}, "overruled_by": ["AWE_BIAS_SIGMA_CLIP"]}
     run.save()
     page = browser_of(anna).get(f"/runs/{run.pk}/").content.decode()
-    assert '<td class="mono small">AWE_BIAS_SIGMA_CLIP</td>' in page
-    assert '<td class="mono small">Environment.cfg</td>' in page
+    assert 'Bias.sigma_clip<br><span class="dim small">AWE_BIAS_SIGMA_CLIP</span>' in page
+    assert 'project<br><span class="dim small">Environment.cfg</span>' in page
     assert "AWE_PROJECT" not in page

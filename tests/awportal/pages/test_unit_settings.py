@@ -101,6 +101,6 @@ def test_the_page_tells_who_waits_what_was_done_and_what_the_backend_says(
     assert re.search(r"anna 0 1 ", text_of(page))
     assert re.search(r"4711 ", text_of(page))
     assert "JobHeldUser &lt;script&gt;" in page.content.decode()
-    assert re.search(r"<b class=\"num\">1</b> jobs done, <b class=\"num\">1</b> failed", page.content.decode())
+    assert re.search(r"<b class=\"num\">1</b> job done, <b class=\"num\">1</b> failed", page.content.decode())
     assert "1 other user 0 1" in text_of(browser_of(ben).get("/units/local/"))
     assert "anna 0 1" in text_of(browser_of(anna).get("/units/local/"))
