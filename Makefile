@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 2)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-slurm try-slurm-afar try-workers try-lan try-noshare docs requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-node try-slurm try-slurm-afar try-workers try-lan try-noshare docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ format: set-up-development ## mend what the formatter and linter can mend
 
 peers: set-up-development ## compare the recipes with IRAF, ccdproc, SExtractor, SWarp, SCAMP, STILTS; prints the table
 	@rm -rf build/peers; AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/peers; $(RUN) tests/peers/report.py
+
+try-node: set-up-development ## a node, then a cluster under one frontend, its settings changed while a night is reduced; prints who did what
+	@$(RUN) -m tests.ways.node
 
 try-slurm: set-up-development ## Slurm and a portal on this machine, a night reduced through them; prints what each queue job did
 	@$(RUN) -m tests.ways.slurm

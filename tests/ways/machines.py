@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,11 +98,13 @@ class Worker:
 class Machine:
     """A machine of somebody: its own home, and one software folder, cache and scratch for all its workers."""
 
-    def __init__(self, name: str, folder: Path, unit_url: str, key_file: Path) -> None:
+    def __init__(self, name: str, folder: Path, unit_url: str, key_file: Path, before: Sequence[str] = ()) -> None:
+        """Make its folder; ``before`` is by what a program runs there, as in ``ip netns exec dome``."""
         self.name = name
         self.folder = folder
         self._unit_url = unit_url
         self._key_file = key_file
+        self._before = before
         self.workers: list[Worker] = []
         folder.mkdir(parents=True)
         self.program = folder / "awworker"
@@ -121,7 +123,7 @@ class Machine:
         """Start a worker with one slot; the key goes by standard input."""
         name = f"{self.name}{len(self.workers) + 1}"
         program = [str(SCRIPTS / "awworker")] if installed else [sys.executable, str(self.program)]
-        command = [*program, self._unit_url, "--key-file", "-", "--slots", "1", "--node", self.name]
+        command = [*self._before, *program, self._unit_url, "--key-file", "-", "--slots", "1", "--node", self.name]
         command += ["--scratch", str(self.scratch), *options]
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("AWPORTAL_", "PYTHONPATH"))
