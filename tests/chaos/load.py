@@ -39,7 +39,9 @@ class Users:
         self.submitted: list[Submitted] = []
         self.refused: list[str] = []
         self.cancel_next = threading.Event()  # set: the next run is cancelled
-        self._threads = [threading.Thread(target=self._use, name=f"user {number}") for number in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._use, name=f"user {number}", daemon=True) for number in range(threads)
+        ]
 
     def start(self) -> None:
         """Begin."""

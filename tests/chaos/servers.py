@@ -217,6 +217,8 @@ class PostgreSQL:
         """Kill its first process; the others follow."""
         number = int((self._folder / "directory" / "data" / "postmaster.pid").read_text().splitlines()[0])
         os.kill(number, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):  # as its next of kin we bury it: else it seems to run still
+            os.waitpid(number, 0)
 
     def stop(self) -> None:
         """Stop it for good."""
