@@ -65,9 +65,12 @@ fuzz: set-up-development ## damaged and odd frames through every recipe; FUZZ= s
 hostile: set-up-development ## ship hostile programs as code to a node of this machine; prints what each tried and what it met
 	@AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/hostile; code=$$?; $(RUN) tests/hostile/report.py; exit $$code
 
-.PHONY: chaos
+.PHONY: chaos partitions
 chaos: set-up-development ## break a working installation at seeded random points, prove that nothing is lost; FAULTS=, SEED=, DATABASE=
 	@$(RUN) -m tests.chaos --faults $(or $(FAULTS),500) --seed $(or $(SEED),1) $(if $(DATABASE),--database $(DATABASE))
+
+partitions: set-up-development ## divide nodes from the portal for 5, 30 and 120 s in each direction (as root: network namespaces)
+	@$(RUN) -m tests.chaos --database $(or $(DATABASE),SQLite) --faults 0 --usual-times --partition 5 --partition 30 --partition 120
 
 bench-recipes: set-up-development ## time the recipes beside their peers; prints the ratios and which bar is missed
 	@for script in tests/bench/recipes/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done

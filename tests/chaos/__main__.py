@@ -20,7 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.chaos.points import all_points, schedule
+from tests.chaos import partitions
+from tests.chaos.points import Fault, all_points, schedule
 from tests.programs import postgresql_programs
 
 CHIPS = 40
@@ -38,7 +39,7 @@ def main() -> int:
             print(json.dumps(asdict(fault)))
         return 0
     if given.report:
-        report = run(databases[0], given.faults, given.seed, given.point)
+        report = run(databases[0], given)
         given.report.write_text(json.dumps(report))
         return 0
     reports = []
@@ -48,9 +49,16 @@ def main() -> int:
             path = Path(folder) / f"{database}.json"
             command = [sys.executable, "-m", "tests.chaos", "--database", database, "--faults", str(share),
                        "--seed", str(given.seed), "--report", str(path)]  # fmt: skip
-            subprocess.run([*command, *(f"--point={point}" for point in given.point)], check=True)
+            command += [f"--point={point}" for point in given.point] + ["--usual-times"] * given.usual_times
+            command += [f"--partition={seconds}" for seconds in given.partition]
+            subprocess.run(command, check=True)
             reports.append(json.loads(path.read_text()))
-    show(reports)
+    if given.faults:
+        show(reports)
+    for report in reports:
+        if report["divisions"]:
+            partitions.show(report["divisions"], report["lost"], report["double"])
+        tell(report)
     return 1 if any(report["violations"] for report in reports) else 0
 
 
@@ -60,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", action="append", choices=["SQLite", "PostgreSQL"])
     parser.add_argument("--point", action="append", default=[], help="only what begins with this; may be repeated")
+    parser.add_argument("--partition", action="append", type=float, default=[], metavar="SECONDS",
+                        help="after the faults, divide nodes from the portal for so long; may be repeated")  # fmt: skip
+    parser.add_argument("--usual-times", action="store_true", help="leases and waits as usual, not a tenth of them")
     parser.add_argument("--schedule", action="store_true", help="print the faults, do nothing")
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
     return parser
@@ -70,38 +81,54 @@ def _points(database: str, chosen: list[str]) -> list[str]:
     return [point for point in points if not chosen or point.startswith(tuple(chosen))]
 
 
-def run(database: str, faults: int, seed: int, chosen: list[str]) -> dict[str, Any]:
-    """Do the faults of a seed to an installation on a database; return what happened and what is wrong."""
-    from tests.chaos.breaking import Breaker, remove
+def run(database: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Do the faults of a seed, and partitions, to an installation on a database; return what happened and is wrong."""
+    from tests.chaos.breaking import remove
     from tests.chaos.servers import running
 
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     violations: list[str] = []
     happened: list[tuple[str, float]] = []
-    with running(folder / "home", database) as servers:
-        users = _begin_work(servers, seed)
-        breaker = Breaker(servers, users)
+    divisions: list[partitions.Partition] = []
+    divided = bool(given.partition)
+    faults = schedule(given.seed, given.faults, _points(database, given.point))
+    with running(folder / "home", database, divided=divided, usual_times=given.usual_times) as servers:
+        users = _begin_work(servers, given.seed)
         try:
-            for fault in schedule(seed, faults, _points(database, chosen)):
-                time.sleep(fault.pause)
-                try:
-                    happened.append((fault.point, breaker.do(fault)))
-                except TimeoutError as error:
-                    violations.append(f"fault {fault.number}: {error}")
-                print(f"{database} {fault.number}/{faults} {fault.point}", file=sys.stderr, flush=True)
+            happened = _break(servers, users, faults, violations)
+            divisions = partitions.divide(servers, given.partition)
+        except TimeoutError as error:
+            violations.append(str(error))
         finally:
             users.stop()
         _wait_for_quiet()
         left = servers.stop()
         report = _verdict(servers, users, happened)
-        violations += report.pop("violations") + [f"a process is left: {line}" for line in left]
+    violations += report["violations"] + [f"a process is left: {line}" for line in left]
     if violations:
         print(f"what it was is kept in {folder}", file=sys.stderr)
     else:
         remove(folder)
-    return report | {"database": database, "seed": seed, "minutes": (time.monotonic() - began) / 60,
-                     "violations": violations}  # fmt: skip
+    minutes = (time.monotonic() - began) / 60
+    return report | {"database": database, "seed": given.seed, "divisions": partitions.rows(divisions),
+                     "minutes": minutes, "violations": violations}  # fmt: skip
+
+
+def _break(servers: Any, users: Any, faults: list[Fault], violations: list[str]) -> list[tuple[str, float]]:
+    """Do the faults; return what happened and when [Unix time, s]."""
+    from tests.chaos.breaking import Breaker
+
+    breaker = Breaker(servers, users)
+    happened = []
+    for fault in faults:
+        time.sleep(fault.pause)
+        try:
+            happened.append((fault.point, breaker.do(fault)))
+        except TimeoutError as error:
+            violations.append(f"fault {fault.number}: {error}")
+        print(f"{fault.number}/{len(faults)} {fault.point}", file=sys.stderr, flush=True)
+    return happened
 
 
 def _begin_work(servers: Any, seed: int) -> Any:
@@ -172,11 +199,12 @@ def _verdict(servers: Any, users: Any, happened: list[tuple[str, float]]) -> dic
         rows.append((point, len(alive), after, len(alive & verdict.lost.keys()), len(alive & verdict.double.keys())))
     counts = {name: getattr(verdict, name) for name in
               ("jobs", "done", "cancelled", "failed", "attempts", "late", "collected")}  # fmt: skip
-    return {"rows": rows, "runs": len(users.submitted), "violations": violations, **counts}
+    return {"rows": rows, "runs": len(users.submitted), "violations": violations,
+            "lost": len(verdict.lost), "double": len(verdict.double), **counts}  # fmt: skip
 
 
 def show(reports: list[dict[str, Any]]) -> None:
-    """Print what each point did, over all databases, and the sums."""
+    """Print what each point did, over all databases."""
     by_point: dict[str, list[list[Any]]] = defaultdict(list)
     for report in reports:
         for point, *row in report["rows"]:
@@ -189,15 +217,18 @@ def show(reports: list[dict[str, Any]]) -> None:
         print(f"| {point} | {len(rows)} | {sum(row[0] for row in rows)} | {median(times):.1f} s | {max(times):.1f} s | "
               f"{sum(row[2] for row in rows)} | {sum(row[3] for row in rows)} |")  # fmt: skip
     print()
-    for report in reports:
-        print(f"{report['database']}, seed {report['seed']}: {len(report['rows'])} faults at "
-              f"{len({row[0] for row in report['rows']})} points in {report['minutes']:.0f} min; {report['runs']} "
-              f"submissions, {report['jobs']} jobs: {report['done']} done, {report['cancelled']} cancelled, "
-              f"{report['failed']} failed; {report['attempts']} attempts, {report['late']} of them lost; "
-              f"{report['collected']} files were never committed and collected; "
-              f"{len(report['violations'])} violations")  # fmt: skip
-        for violation in report["violations"]:
-            print(f"  {violation}")
+
+
+def tell(report: dict[str, Any]) -> None:
+    """Print the sums of a report, and what is wrong."""
+    print(f"{report['database']}, seed {report['seed']}: {len(report['rows'])} faults at "
+          f"{len({row[0] for row in report['rows']})} points in {report['minutes']:.0f} min; {report['runs']} "
+          f"submissions, {report['jobs']} jobs: {report['done']} done, {report['cancelled']} cancelled, "
+          f"{report['failed']} failed; {report['attempts']} attempts, {report['late']} of them lost; "
+          f"{report['collected']} files were never committed and collected; "
+          f"{len(report['violations'])} violations")  # fmt: skip
+    for violation in report["violations"]:
+        print(f"  {violation}")
 
 
 if __name__ == "__main__":

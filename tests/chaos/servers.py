@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.islands import PARTITIONS, Island
 from tests.chaos.wire import Wires
 from tests.night.installation import TREE, _is_free
 
@@ -37,10 +38,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Servers:
     """Portal, frontend, two keepers, backend with a cluster manager, two workers, Redis; a database if need be.
 
-    Users and nodes reach portal and frontend through `wires`.
+    Users and workers reach portal and frontend through `wires`. With `divided`, the workers are on islands. A tenth of
+    the usual leases and waits hold, unless `usual_times`.
     """
 
-    def __init__(self, home: Path, database: str) -> None:
+    def __init__(self, home: Path, database: str, *, divided: bool = False, usual_times: bool = False) -> None:
         # Whose parents die become our children, so that nothing gets out of sight.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.home = home
@@ -48,9 +50,11 @@ class Servers:
         self.temporary = home / "tmp"
         for folder in (home, self.faults, self.temporary):
             folder.mkdir(parents=True)
-        first = _free_ports(6)
+        first = _free_ports(7)
+        self._times = {"AWPORTAL_CANARY_SECONDS": "0"} if usual_times else TENTH
+        self.islands = [Island(f"node{number + 1}") for number in range(len(PARTITIONS))] if divided else []
         self.postgresql = PostgreSQL(first + 5) if database == "PostgreSQL" else None
-        self.port, self._wire_ports = first, (first + 3, first + 4)
+        self.port, self._wire_ports = first, (first + 3, first + 4, first + 6)
         self.wires = Wires()
         os.environ.update(self._environment())
         from awportal.launcher.embedded import Layout
@@ -76,7 +80,8 @@ class Servers:
             del os.environ[name]
         database = {"AWPORTAL_DATABASE_URL": self.postgresql.url} if self.postgresql else {}
         return {
-            **TENTH, **database, "AWPORTAL_HOME": str(self.home), "AWPORTAL_BASE_URL": self.url,
+            **self._times, **database, "CHAOS_TIMES": "1" if self._times is TENTH else "10",
+            "AWPORTAL_HOME": str(self.home), "AWPORTAL_BASE_URL": self.url,
             "TMPDIR": str(self.temporary), "XDG_CACHE_HOME": str(self.home / "cache"), "AWPORTAL_LOG_LEVEL": "WARNING",
         }  # fmt: skip
 
@@ -90,8 +95,8 @@ class Servers:
         if self.postgresql:
             self.postgresql.start()
         _prepare(self.layout)
-        for port, target in zip(self._wire_ports, self.layout.ports[:2], strict=True):
-            self.wires.add(port, target)
+        for port, target in zip(self._wire_ports, self.layout.ports, strict=True):
+            self.wires.add(["127.0.0.1", *(island.ours for island in self.islands)], port, target)
         started = programs(self.layout)
         os.environ.update(self.layout.environment())
         python = self._python()
@@ -102,7 +107,7 @@ class Servers:
             self._begin(program, is_ready)
         keeper = self.programs["keeper"]
         self._begin(self._like(keeper, "second keeper", list(keeper.command)))
-        for number in range(WORKERS):
+        for number in range(len(self.islands) or WORKERS):
             self._begin(self._like(keeper, f"worker {number + 1}", self._worker(number, python)))
         self._watcher.start()
 
@@ -119,8 +124,16 @@ class Servers:
 
     def _worker(self, number: int, python: Path) -> list[str]:
         folder = self.home / f"node{number + 1}"
+        prefix, host, routes = [], "127.0.0.1", []
+        if self.islands:
+            prefix, host = self.islands[number].prefix, self.islands[number].ours
+            routes = [
+                f"--route={self.url}=http://{host}:{self._wire_ports[0]}",
+                f"--route=redis://127.0.0.1:{self.layout.ports[2]}=redis://{host}:{self._wire_ports[2]}",
+            ]
         return [
-            sys.executable, "-m", "processing_units.cluster_manager", f"http://127.0.0.1:{self._wire_ports[1]}",
+            *prefix, sys.executable, "-m", "processing_units.cluster_manager", f"http://{host}:{self._wire_ports[1]}",
+            *routes,
             "--key-file", str(self.layout.unit_key_file), "--slots", str(SLOTS), "--node", f"node{number + 1}",
             "--scratch", str(folder / "scratch"), "--cache", str(folder / "cache"), "--python", str(python),
         ]  # fmt: skip
@@ -161,6 +174,8 @@ class Servers:
         self.wires.close()
         if self.postgresql:
             self.postgresql.stop()
+        while self.islands:
+            self.islands.pop().remove()
         return told
 
     # ------------------------------------------------------------------------------------------------------- processes
@@ -231,9 +246,9 @@ class PostgreSQL:
 
 
 @contextmanager
-def running(home: Path, database: str) -> Iterator[Servers]:
+def running(home: Path, database: str, *, divided: bool = False, usual_times: bool = False) -> Iterator[Servers]:
     """Give servers that run; whatever happens, nothing of them is left."""
-    servers = Servers(home, database)
+    servers = Servers(home, database, divided=divided, usual_times=usual_times)
     try:
         servers.start()
         yield servers
@@ -259,7 +274,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 def _free_ports(number: int) -> int:
     """Return the first of so many ports in a row that are free."""
-    for first in range(21000 + os.getpid() % 4000 * 5, 60000, number):
+    for first in range(20000 + os.getpid() % 1500 * 7, 32000, number):  # above are those of outgoing connections
         if all(_is_free(port) for port in range(first, first + number)):
             return first
     raise RuntimeError(f"no {number} free ports in a row")

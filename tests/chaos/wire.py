@@ -36,9 +36,9 @@ class Wires:
         self._flows.set()
         self._is_cut = False
 
-    def add(self, port: int, target: int) -> None:
-        """Lead what comes to a port to another."""
-        asyncio.run_coroutine_threadsafe(self._serve(port, target), self._loop).result(10)
+    def add(self, addresses: list[str], port: int, target: int) -> None:
+        """Lead what comes to a port, at any of the addresses, to another of this machine."""
+        asyncio.run_coroutine_threadsafe(self._serve(addresses, port, target), self._loop).result(10)
 
     def lay(self, trouble: Trouble) -> None:
         """Let the next request of its kind meet this."""
@@ -74,12 +74,12 @@ class Wires:
         for writer in list(self._open):
             writer.transport.abort()
 
-    async def _serve(self, port: int, target: int) -> None:
+    async def _serve(self, addresses: list[str], port: int, target: int) -> None:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._lead(reader, writer, target)
 
-        await asyncio.start_server(connected, "127.0.0.1", port)
+        await asyncio.start_server(connected, addresses, port)
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
         if self._is_cut:
