@@ -40,7 +40,8 @@ def _take(wanted: Path) -> None:
     """Do what the file says, if it is there and nobody else was faster."""
     taken = wanted.with_name(f"{wanted.name}.{os.getpid()}")
     try:
+        how = wanted.read_text().strip()
         wanted.rename(taken)
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), _SIGNALS[taken.read_text().strip()])
+    os.kill(os.getpid(), _SIGNALS[how])
