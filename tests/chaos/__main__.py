@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 from tests.chaos import partitions
+from tests.chaos.islands import why_not
 from tests.chaos.points import Fault, all_points, schedule
 from tests.programs import postgresql_programs
 
@@ -34,6 +35,9 @@ def main() -> int:
         signal.signal(stop, signal.default_int_handler)
     given = _parser().parse_args()
     databases = given.database or ["SQLite", *(["PostgreSQL"] if postgresql_programs() else [])]
+    if given.partition and why_not():
+        print(f"no partitions can be made: {why_not()}", file=sys.stderr)
+        return 2
     if given.schedule:
         for fault in schedule(given.seed, given.faults, _points(databases[0], given.point)):
             print(json.dumps(asdict(fault)))

@@ -119,4 +119,12 @@ def leftovers(home: Path) -> list[str]:
     """Return the temporary files that nodes and servers have left."""
     places = [home / "tmp", *home.glob("node*/scratch"), home / "nodes" / "scratch"]
     places += [*home.glob("node*/cache/incoming"), home / "nodes" / "cache" / "incoming"]
-    return [str(path.relative_to(home)) for place in places if place.is_dir() for path in place.iterdir()]
+    left = [path for place in places if place.is_dir() for path in place.iterdir()]
+    return [str(path.relative_to(home)) for path in left if not _holds_sockets_alone(path)]
+
+
+def _holds_sockets_alone(folder: Path) -> bool:
+    """Whether it is of a fork server that was killed with all else of its node: docs/limits.md tells of it."""
+    return (
+        folder.name.startswith("awworker-") and folder.is_dir() and all(file.is_socket() for file in folder.iterdir())
+    )
