@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 2)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
-.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-node try-slurm try-slurm-afar try-workers try-lan try-noshare docs requirements set-up set-up-development clean
+.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-node try-slurm try-slurm-afar try-workers try-lan try-noshare clocks-and-disks docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ try-lan: set-up-development ## a portal, and hosts by ssh that reduce a night (a
 
 try-noshare: set-up-development ## a portal, and machines that may not call out: one ssh session carries all, sftp the files (as root)
 	@$(RUN) -m tests.ways.noshare
+
+clocks-and-disks: set-up-development ## nodes and a caching data server with wrong clocks and full disks (as root: it mounts small disks); prints the tables
+	@$(RUN) -m tests.ways.clocks_and_disks
 
 fuzz: set-up-development ## damaged and odd frames through every recipe; FUZZ= says how many
 	@$(RUN) -m tests.fuzz --cases $(or $(FUZZ),10000)

@@ -78,7 +78,12 @@ def start(key_file: Path) -> Iterator[Callable[..., Server]]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(
-        root: Path, *arguments: str, cache_of: Server | None = None, port: int = 0, prefix: tuple[str, ...] = ()
+        root: Path,
+        *arguments: str,
+        cache_of: Server | None = None,
+        port: int = 0,
+        prefix: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
     ) -> Server:
         line = [*prefix, sys.executable, "-m", "dataserver", "serve", "--root", str(root), "--port", str(port)]
         if cache_of is None:
@@ -86,7 +91,9 @@ def start(key_file: Path) -> Iterator[Callable[..., Server]]:
         else:
             line += ["--upstream", cache_of.address, "--key-file", str(key_file.with_name(f"{PEER}.key"))]
         line += arguments
-        process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env={**os.environ, "no_proxy": "127.0.0.1"})
+        process = subprocess.Popen(
+            line, stdout=subprocess.PIPE, text=True, env={**os.environ, "no_proxy": "127.0.0.1", **(environment or {})}
+        )
         started.append(process)
         assert process.stdout is not None
         ready = process.stdout.readline()

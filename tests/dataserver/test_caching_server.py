@@ -22,6 +22,7 @@ from dataserver.cache import ReadThroughCache
 from dataserver.errors import FetchFailed
 from dataserver.signing import sign
 from dataserver.store import Store
+from tests.wrong_clock import HOUR, wrong_clock
 
 from .conftest import PEER, Server, request
 
@@ -347,6 +348,19 @@ def test_a_flipped_bit_at_the_data_server_itself_is_told(server: Server, cache: 
     assert not place(server.root, path).exists()
     assert len(list((server.root / "quarantine").iterdir())) == 1
     assert list((cache.root / "incoming").iterdir()) == []
+
+
+@pytest.mark.program("cc", "gcc")
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+def test_links_hold_by_the_clock_upstream(
+    start: Callable[..., Server], server: Server, tmp_path: Path, seconds: int
+) -> None:
+    environment = wrong_clock(tmp_path, seconds)
+    cache = start(tmp_path / "cache", "--max-bytes", "1M", cache_of=server, environment=environment)
+    path = stored(server, tmp_path, b"whose time is it?")
+    short, over = cache.url("GET", path, lifetime=600), cache.url("GET", path, lifetime=-600)
+    for _ in range(2):  # fetched, and held
+        assert [request(url).status for url in (short, over)] == [200, 403]
 
 
 @pytest.mark.parametrize(
