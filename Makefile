@@ -78,6 +78,13 @@ partitions: set-up-development ## divide nodes from the portal for 5, 30 and 120
 bench-recipes: set-up-development ## time the recipes beside their peers; prints the ratios and which bar is missed
 	@for script in tests/bench/recipes/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
 
+.PHONY: bench-units simulate-slots
+bench-units: set-up-development ## units beside bare Celery on both databases (needs PostgreSQL and taskset); prints the table; JOBS=1000
+	@AWPORTAL_HOME=$(TEST_HOME) $(RUN) tests/bench/units/bench_units.py
+
+simulate-slots: set-up-development ## a thousand simulated slots at one frontend on PostgreSQL; SLOTS=1000, MINUTES=3, WORKERS=1
+	@AWPORTAL_HOME=$(TEST_HOME) $(RUN) tests/bench/units/simulate_slots.py
+
 bench: set-up-development ## overhead of a job, start-up time
 	@for script in tests/bench/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
 

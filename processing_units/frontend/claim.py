@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
@@ -55,7 +55,7 @@ def claim(unit: ProcessingUnit, message: Claim) -> JobSpec | None:
         return None
     for _ in range(_ROUNDS):
         found = False
-        if not unit.accepting or not _has_room(unit):
+        if not unit.accepting:
             return None
         for job_id, attempt in _candidates(unit, message.cached, TimeLeft.of(unit, message), shipped=manager.sandbox):
             found = True
@@ -194,6 +194,8 @@ def _runs_by_fair_share(unit: ProcessingUnit, *, shipped: bool) -> Iterator[tupl
         return
     users = set(Run.objects.filter(ended__isnull=True).order_by().values_list("user", flat=True).distinct())
     here, everywhere = _running()
+    if unit.slots and sum(number for (_, where), number in here.items() if where == unit.pk) >= unit.slots:
+        return  # full; looked at once more when a job is taken, where nobody else can
     at_limit = users_at_their_limit(everywhere)
     ready = _ready(unit).filter(run=OuterRef("pk"))
     runs = Run.objects.filter(runs_allowed_on(unit), Exists(ready), ended__isnull=True, cancel_requested__isnull=True)
@@ -238,11 +240,6 @@ def _take(unit: ProcessingUnit, job_id: int, attempt: int, manager: ClusterManag
         if not _has_room(row):
             raise _Full
         jobs = Job.objects.filter(pk=job_id, attempt=attempt, unit=unit.pk, run__in=wanted_run(job_id))
-        # Where it can, do not wait for somebody who is taking the same row: go on to the next one.
-        if connection.features.has_select_for_update_skip_locked:
-            locked = Job.objects.select_for_update(skip_locked=True).filter(pk=job_id, state=JobState.QUEUED)
-            if not locked.values_list("pk", flat=True):
-                return None
         changed = change(
             jobs,
             JobState.QUEUED,

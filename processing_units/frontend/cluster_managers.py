@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from processing_units.contract import ClusterManagerDown, ClusterManagerUp, JobState, Welcome
 from processing_units.frontend import standard_code
+from processing_units.frontend.clock import seconds_from_now
 from processing_units.frontend.dispatch import queue_name
 from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit
 from processing_units.frontend.reap import give_back
@@ -17,6 +18,8 @@ from recipes.errors import UsageError
 _LONGEST_KEY = 80
 _LONGEST_NODE = 120
 _MOST_SLOTS = 100_000
+# A node whose jobs are short claims many times a second: that it was heard of is written once in so long.
+_JUST_NOW_SECONDS = 1.0
 
 
 def up(unit: ProcessingUnit, message: ClusterManagerUp) -> Welcome:
@@ -52,12 +55,16 @@ def seen(
     fields: dict[str, Any] = {"seen_at": Now(), "down_at": None}
     if slots is not None:
         fields |= {"slots": min(slots, _MOST_SLOTS), "busy": min(busy or 0, _MOST_SLOTS), "load": load}
-    _checked_key(key)
-    if not ClusterManagerRecord.objects.filter(unit=unit, key=key).update(**fields):
+    known = ClusterManagerRecord.objects.filter(unit=unit, key=_checked_key(key))
+    if slots is None:
+        just_now = known.filter(down_at__isnull=True, seen_at__gte=seconds_from_now(-_JUST_NOW_SECONDS)).first()
+        if just_now is not None:
+            return just_now
+    if not known.update(**fields):
         ClusterManagerRecord.objects.get_or_create(
             unit=unit, key=key, defaults={"node": node[:_LONGEST_NODE], "slots": slots or 1, "up_at": Now(), **fields}
         )
-    return ClusterManagerRecord.objects.get(unit=unit, key=key)
+    return known.get()
 
 
 def down(unit: ProcessingUnit, message: ClusterManagerDown) -> None:

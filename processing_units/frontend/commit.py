@@ -38,26 +38,27 @@ def commit(attempt: Attempt, message: Commit) -> list[int]:
     staging.NothingStaged, staging.DataServerAway
         Nothing was committed; the lease stands.
     """
-    keep_log(attempt, message.log_offset, message.log)
     key = staging_key(attempt)
-    if not _is_running(attempt):
-        return _products_of_repeat(attempt, key)
+    if not _was_running(attempt) and not _is_running(attempt):
+        return _too_late_or_repeated(attempt, message, key)
     reach("commit.begun")
     try:
         staging.promote(key, sorted({product.sha256 for product in message.products}))
     except (staging.NothingStaged, staging.DataServerAway):
         if _is_running(attempt):
             raise
-        return _products_of_repeat(attempt, key)  # the same commit came twice: the other was faster, and tidied up
+        return _too_late_or_repeated(attempt, message, key)  # it came twice: the other was faster, and tidied up
     reach("commit.promoted")
     try:
         with transaction.atomic():
             products = _write(attempt, message)
             reach("commit.written")
     except _Lost:
-        return _products_of_repeat(attempt, key)
+        return _too_late_or_repeated(attempt, message, key)
     except (InvalidProduct, IntegrityError, DataError, OverflowError) as error:
         what = str(error).strip()
+        attempt.refresh_from_db(fields=["log_bytes"])  # what the transaction had kept is gone with it
+        keep_log(attempt, message.log_offset, message.log)
         end_with_fault(
             attempt, FaultKind.FATAL, f"the archive refused its products: {what}", "this is a recipe's defect"
         )
@@ -72,13 +73,19 @@ def commit(attempt: Attempt, message: Commit) -> list[int]:
     return [product.pk for product in products]
 
 
+def _was_running(attempt: Attempt) -> bool:
+    """Whether the attempt had its job when it was read, a moment ago; the update of the job holds it to that."""
+    return attempt.job.state == JobState.RUNNING and attempt.job.attempt == attempt.ordinal
+
+
 def _is_running(attempt: Attempt) -> bool:
     """Whether the attempt has its job; one that expired and was not claimed anew gets it back."""
     held = Job.objects.filter(pk=attempt.job_id, attempt=attempt.ordinal, state=JobState.RUNNING)
     return held.exists() or revive(attempt.job_id, attempt.ordinal)
 
 
-def _products_of_repeat(attempt: Attempt, key: str) -> list[int]:
+def _too_late_or_repeated(attempt: Attempt, message: Commit, key: str) -> list[int]:
+    keep_log(attempt, message.log_offset, message.log)
     staging.drop(key)
     if Job.objects.filter(pk=attempt.job_id, attempt=attempt.ordinal, state=JobState.DONE).exists():
         made = Product.objects.filter(made_by_job=attempt.job_id)
@@ -97,6 +104,7 @@ def _write(attempt: Attempt, message: Commit) -> list[Product]:
         changed = change(mine, JobState.RUNNING, JobState.DONE, **ended)
     if not changed:
         raise _Lost
+    keep_log(attempt, message.log_offset, message.log)  # after the job's row, as everybody locks them
     if any(count > 1 for count in Counter(product.name for product in message.products).values()):
         raise InvalidProduct("two of its products have the same name")
     inputs = [UsedInput(used.product_id, used.role, used.ordinal) for used in job.inputs.all()]

@@ -55,6 +55,12 @@ class _Refused(Exception):
 def _endpoint(view: View, method: str = "POST") -> View:
     @csrf_exempt
     @wraps(view)
+    def sized(request: HttpRequest, **parts: str) -> HttpResponse:
+        response = answer(request, **parts)
+        if response.content:  # else the server would send it in chunks, of which there is one
+            response["Content-Length"] = str(len(response.content))
+        return response
+
     def answer(request: HttpRequest, **parts: str) -> HttpResponse:
         try:
             if request.method != method:
@@ -74,7 +80,7 @@ def _endpoint(view: View, method: str = "POST") -> View:
             log.exception("%s: the database failed", request.path)
             return _error(503, "the database is away", "ask again")
 
-    return answer
+    return sized
 
 
 @_endpoint

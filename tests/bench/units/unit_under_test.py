@@ -1,25 +1,43 @@
-"""A unit of its own beside a running installation: frontend, cluster managers with a no-op recipe, many small jobs."""
+"""A unit of its own beside a running portal: frontend, cluster managers with a no-op recipe, many small jobs."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import httpx
+import psutil
 
-from tests.night.installation import SCRIPTS, TREE, Installation
+from tests.local_servers import eventually, free_port, listens
+from tests.night.installation import TREE, Installation
 
-FAKE_FORK_SERVER = TREE / "tests" / "processing_units" / "cluster_manager" / "fake_fork_server.py"
+NO_OP_FORK_SERVER = TREE / "tests" / "bench" / "units" / "no_op_fork_server.py"
+
+
+@dataclass(frozen=True)
+class Portal:
+    """A portal that runs: its folder, address and a user's token, and the environment of processes beside it."""
+
+    home: Path
+    url: str
+    token: str
+    environment: dict[str, str]
+
+    @classmethod
+    def of(cls, installation: Installation) -> Portal:
+        """Return the portal of an installation that was started."""
+        token = (installation.home / "secrets" / "token").read_text().strip()
+        found = installation.processes("manage.py", "keeper")[0].environ()
+        settings = {name: value for name, value in found.items() if name.startswith(("AWPORTAL_", "DJANGO_"))}
+        return cls(installation.home, installation.url, token, installation.environment | settings)
 
 
 class UnitUnderTest:
@@ -27,30 +45,23 @@ class UnitUnderTest:
 
     Parameters
     ----------
-    installation : Installation
-        What it belongs to, running.
+    portal : Portal
+        What it belongs to.
     name : str
         Of the unit.
-    slots : int
-        Jobs at a time that it takes.
     """
 
-    def __init__(self, installation: Installation, name: str, slots: int) -> None:
-        self.installation = installation
+    def __init__(self, portal: Portal, name: str) -> None:
+        self.portal = portal
         self.name = name
-        self.key_file = installation.home / f"{name}.key"
         self.port = free_port()
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.environment = installation.environment | json.loads(
-            (installation.home / "bench-environment.json").read_text()
-        )
-        self.manage("unit", "create", name, "--port", str(self.port), "--slots", str(slots),
-                    "--key-file", str(self.key_file))  # fmt: skip
-        self._start([sys.executable, str(TREE / "manage.py"), "frontend", name], "frontend")
-        until = time.monotonic() + 30
-        while not listens(self.port):
-            assert time.monotonic() < until, "the frontend does not come up"
-            time.sleep(0.05)
+        self._key_file = portal.home / f"{name}.key"
+        self._managers: list[subprocess.Popen[bytes]] = []
+        from django.core.management import call_command
+
+        call_command("unit", "create", name, port=self.port, key_file=self._key_file, stdout=io.StringIO())
+        self._frontend = self._start([sys.executable, str(TREE / "manage.py"), "frontend", name], "frontend")
+        eventually(lambda: listens(self.port), 60, "the frontend")
 
     @property
     def url(self) -> str:
@@ -60,74 +71,101 @@ class UnitUnderTest:
     @property
     def key(self) -> str:
         """Its key."""
-        return self.key_file.read_text().strip()
+        return self._key_file.read_text().strip()
 
-    def manage(self, *arguments: str) -> None:
-        """Run a management command to its end."""
-        subprocess.run([sys.executable, str(TREE / "manage.py"), *arguments], env=self.environment, check=True,
-                       capture_output=True)  # fmt: skip
+    @property
+    def jobs(self) -> Any:
+        """All its jobs."""
+        from processing_units.frontend.models import Job
+
+        return Job.objects.filter(unit__name=self.name)
+
+    @property
+    def open_jobs(self) -> int:
+        """How many of its jobs have not ended."""
+        return int(self.jobs.filter(state__in=("queued", "running")).count())
+
+    @property
+    def slots_up(self) -> int:
+        """How many slots its cluster managers say that they have."""
+        from processing_units.frontend.models import ClusterManagerRecord
+
+        up = ClusterManagerRecord.objects.filter(unit__name=self.name, down_at=None)
+        return sum(up.values_list("slots", flat=True))
+
+    def frontend_cpu_seconds(self) -> float:
+        """Return the CPU time that its frontend has used so far [s]."""
+        whole = psutil.Process(self._frontend.pid)
+        times = [process.cpu_times() for process in (whole, *whole.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
 
     def start_cluster_manager(self, slots: int, *, no_op: bool, one_core: bool = False) -> None:
-        """Bring a cluster manager up: with recipes that do nothing, or the real ones."""
+        """Bring a cluster manager up and wait until it has joined: with recipes that do nothing, or the real ones."""
         command = ["taskset", "-c", "0"] if one_core else []
-        command += [str(SCRIPTS / "awworker"), self.url, "--key-file", str(self.key_file), "--slots", str(slots)]
-        home = self.installation.home
-        command += ["--cache", str(home / "bench-cache"), "--scratch", str(home / "bench-scratch")]
-        if no_op:
-            command += ["--python", str(self._no_op_python())]
-        self._start(command, f"worker{len(self._processes)}")
-
-    def _no_op_python(self) -> Path:
-        path = self.installation.home / "no-op-python"
-        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{FAKE_FORK_SERVER}" "$@"\n')
-        path.chmod(0o755)
-        return path
-
-    def _start(self, command: Sequence[str], name: str) -> None:
-        log = self.installation.home / f"{self.name}-{name}.log"
-        with log.open("ab") as stream:
-            self._processes.append(
-                subprocess.Popen(command, env=self.environment, cwd=TREE, stdout=stream, stderr=stream)
-            )
+        command += [sys.executable, "-m", "processing_units.cluster_manager", self.url, "--slots", str(slots)]
+        home = self.portal.home
+        command += ["--key-file", str(self._key_file), "--cache", str(home / "bench-cache")]
+        command += ["--scratch", str(home / "bench-scratch"), "--python", str(self._python(no_op))]
+        self._managers.append(self._start(command, "cluster-manager"))
+        eventually(lambda: self.slots_up == slots, 120, "the cluster manager")
 
     def stop_cluster_managers(self) -> None:
         """End what `start_cluster_manager` brought up."""
-        for process in self._processes[1:]:
-            process.terminate()
-        for process in self._processes[1:]:
-            process.wait(30)
-        del self._processes[1:]
+        while self._managers:
+            _end(self._managers.pop())
 
     def stop(self) -> None:
         """End everything of the unit."""
         self.stop_cluster_managers()
-        for process in self._processes:
-            process.terminate()
-            process.wait(30)
+        _end(self._frontend)
 
-    def submit(self, inputs: Sequence[int], recipe: str = "ReadNoise") -> tuple[int, float]:
-        """Submit one run as any client does; return its number and the seconds that it took."""
-        token = (self.installation.home / "secrets" / "token").read_text().strip()
-        body = {"recipe": recipe, "inputs": {"": list(inputs)}, "unit": self.name}
-        began = time.perf_counter()
-        answer = httpx.post(f"{self.installation.url}/api/v1/runs", json=body, timeout=120,
-                            headers={"Authorization": f"Bearer {token}"})  # fmt: skip
-        seconds = time.perf_counter() - began
+    def submit(self, inputs: Sequence[int], recipe: str = "ReadNoise") -> int:
+        """Submit one run as any client does; return its number."""
+        answer = httpx.post(
+            f"{self.portal.url}/api/v1/runs",
+            json={"recipe": recipe, "inputs": {"": list(inputs)}, "unit": self.name},
+            timeout=120,
+            headers={"Authorization": f"Bearer {self.portal.token}"},
+        )
         assert answer.status_code == 201, answer.text
-        return int(answer.json()["id"]), seconds
+        return int(answer.json()["id"])
+
+    def wait_until_done(self, run: int, jobs: int, seconds: float = 900) -> None:
+        """Wait until a run has ended; fail unless so many of its jobs are done."""
+        mine = self.jobs.filter(run=run)
+        eventually(lambda: not mine.filter(state__in=("queued", "running")).exists(), seconds, f"the end of run {run}")
+        done = mine.filter(state="done").count()
+        assert done == jobs, f"{done} of {jobs} jobs are done: {mine.exclude(state='done').first().reason}"
+
+    def _python(self, no_op: bool) -> Path:
+        if not no_op:
+            return Path(sys.executable)
+        path = self.portal.home / "no-op-python"
+        path.write_text(
+            f'#!/bin/sh\n[ "$2" != recipes.fork_server ] || exec "{sys.executable}" "{NO_OP_FORK_SERVER}" "$3"\n'
+            f'exec "{sys.executable}" "$@"\n'
+        )
+        path.chmod(0o755)
+        return path
+
+    def _start(self, command: Sequence[str], name: str) -> subprocess.Popen[bytes]:
+        environment = self.portal.environment | {"PYTHONPATH": str(TREE)}
+        with (self.portal.home / f"{self.name}-{name}.log").open("ab") as stream:
+            return subprocess.Popen(command, env=environment, cwd=TREE, stdout=stream, stderr=stream)
 
 
-def write_environment(installation: Installation) -> dict[str, str]:
-    """Keep what a process of an installation needs to know, as its launcher says it; return it."""
-    found = installation.processes("manage.py", "keeper")[0].environ()
-    chosen = {name: value for name, value in found.items() if name.startswith(("AWPORTAL_", "DJANGO_"))}
-    (installation.home / "bench-environment.json").write_text(json.dumps(chosen))
-    return chosen
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def use_django(environment: dict[str, str]) -> ModuleType:
-    """Let this process work on the installation's database; return the models of the frontend."""
-    os.environ.update(environment)
+    """Let this process work on the portal's database; return the models of the frontend."""
+    os.environ.update({name: value for name, value in environment.items() if name.startswith(("AWPORTAL_", "DJANGO_"))})
     import django
 
     django.setup()
@@ -136,41 +174,49 @@ def use_django(environment: dict[str, str]) -> ModuleType:
     return models
 
 
-def make_biases(jobs: int, first: int = 0) -> list[int]:
-    """Put two biases for each of so many chips into the archive, all of one small file; return their numbers."""
+def make_biases(username: str, jobs: int) -> list[int]:
+    """Put two biases for each of so many new chips into the archive, all of one small file; return their numbers."""
     from django.conf import settings
     from django.contrib.auth.models import User
 
-    from archive.models import Product
+    from archive.models import Privilege, Product
     from archive.products import columns_of
     from dataserver.store import Store
     from recipes.kinds import KINDS
 
-    user = User.objects.get(username="astronomer")
+    user = User.objects.get(username=username)
     stored = Store(settings.DATA_ROOT).put(io.BytesIO(b"a frame that no recipe reads"))
     night = datetime(2024, 5, 12, 3, tzinfo=UTC)
+    first = Product.objects.count() // 2 + 1
     rows: list[Any] = []
     for number in range(2 * first, 2 * (first + jobs)):
         moment = night + timedelta(seconds=number)
-        attributes = {"instrument": "camera", "chip": f"{number // 2:05d}", "readout_mode": "default",
-                      "night": "2024-05-11", "date_obs": moment.strftime("%Y-%m-%dT%H:%M:%S"),
-                      "overscan_x": "[1:8,1:64]"}  # fmt: skip
-        rows.append(Product(kind="RawBias", name=f"RawBias_{number}.fits", sha256=stored.sha256,
-                            file_size=stored.size, attributes=attributes, creator=user, timestamp_start=moment,
-                            timestamp_end=moment, **columns_of(KINDS["RawBias"], attributes)))  # fmt: skip
+        attributes = {
+            "instrument": "camera",
+            "chip": f"{number // 2:06d}",
+            "readout_mode": "default",
+            "night": "2024-05-11",
+            "date_obs": moment.strftime("%Y-%m-%dT%H:%M:%S"),
+            "overscan_x": "[1:8,1:64]",
+        }
+        rows.append(
+            Product(
+                kind="RawBias",
+                name=f"RawBias_{number}.fits",
+                sha256=stored.sha256,
+                file_size=stored.size,
+                attributes=attributes,
+                creator=user,
+                privilege=Privilege.WORLD,
+                timestamp_start=moment,
+                timestamp_end=moment,
+                **columns_of(KINDS["RawBias"], attributes),
+            )
+        )
     Product.objects.bulk_create(rows, batch_size=500)
     names = [row.name for row in rows]
-    return list(Product.objects.filter(name__in=names).order_by("pk").values_list("pk", flat=True))
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """Whether somebody listens at a port of this machine."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    made: list[int] = []
+    for begin in range(0, len(names), 500):
+        found = Product.objects.filter(name__in=names[begin : begin + 500]).order_by("pk")
+        made += found.values_list("pk", flat=True)
+    return made

@@ -6,12 +6,10 @@ import hashlib
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,6 +37,7 @@ from processing_units.frontend.fail import fail
 from processing_units.frontend.models import Attempt, Job, ProcessingUnit, Run
 from processing_units.frontend.submit import submit
 from recipes.kinds import KINDS
+from tests.local_servers import eventually, free_port, listens
 
 TREE = Path(__file__).resolve().parents[3]
 UNIT_KEY = "the-key-of-the-unit"
@@ -50,14 +49,6 @@ if connection.vendor == "sqlite":
     _shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     _folder = tempfile.TemporaryDirectory(prefix="awportal-test-", dir=_shared_memory)
     connections["default"].settings_dict["TEST"]["NAME"] = str(Path(_folder.name) / "test.sqlite3")
-
-
-def eventually(condition: Callable[[], object], seconds: float = 90.0, what: str = "") -> None:
-    """Wait until a condition holds."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 def together(number: int, work: Callable[[int], Any]) -> list[Any]:
@@ -233,12 +224,6 @@ def unit_client(settings: Any) -> Callable[..., Any]:
     return post
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Redis:
     """A real server that a test may kill and start again; its append-only file is on."""
 
@@ -254,11 +239,7 @@ class Redis:
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--appendonly", "yes", "--dir", str(self._folder)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        eventually(self._answers, what="Redis")
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        eventually(lambda: listens(self.port), what="Redis")
 
     def command(self, *words: str) -> Any:
         import redis

@@ -23,17 +23,8 @@ from dataserver.store import Store
 from processing_units.contract import Claim, ClusterManagerUp, Heartbeat, JobBeat, JobSpec
 from processing_units.frontend.dispatch import HINT_TASK
 from processing_units.frontend.models import Job, KeeperLock, Outbox, ProcessingUnit
-from tests.processing_units.frontend.conftest import (
-    TREE,
-    UNIT_KEY,
-    Claimed,
-    Redis,
-    environment,
-    eventually,
-    free_port,
-    manage,
-    submitted,
-)
+from tests.local_servers import eventually, free_port
+from tests.processing_units.frontend.conftest import TREE, UNIT_KEY, Claimed, Redis, environment, manage, submitted
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
