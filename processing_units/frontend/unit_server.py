@@ -41,11 +41,12 @@ def unit_application(unit_name: str) -> WSGIApplication:
 
 
 class UnitServer(BaseApplication):  # type: ignore[misc]
-    """Gunicorn for a unit's frontend; ``run`` serves until a signal ends it."""
+    """Gunicorn for a unit's frontend, each worker with so many threads; ``run`` serves until a signal ends it."""
 
-    def __init__(self, unit: ProcessingUnit, threads: int) -> None:
+    def __init__(self, unit: ProcessingUnit, threads: int, workers: int) -> None:
         self._unit = unit
         self._threads = threads
+        self._workers = workers
         super().__init__()
 
     def load_config(self) -> None:
@@ -53,7 +54,7 @@ class UnitServer(BaseApplication):  # type: ignore[misc]
         chosen = {
             "bind": f"{self._unit.host}:{self._unit.port}",
             "worker_class": "gthread",
-            "workers": 1,
+            "workers": self._workers,
             "threads": self._threads,
             "keepalive": 75,
             "graceful_timeout": 5,

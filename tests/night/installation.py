@@ -84,7 +84,7 @@ class Installation:
             return
         ours = psutil.Process(self._process.pid).children(recursive=True)
         self._process.send_signal(signal.SIGINT)
-        assert self._process.wait(90) == 0, self.log.read_text()
+        assert self._process.wait(300) == 0, self.log.read_text()
         self._process = None
         _, left = psutil.wait_procs(ours, timeout=10)
         assert not left, [process.cmdline() for process in left]

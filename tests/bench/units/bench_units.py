@@ -44,8 +44,8 @@ def measure(folder: Path, database: str) -> None:
     table = BenchTable(f"Units on {database}: {CORES} cores, {CORES} slots, load {load:.1f} before it began")
     with database_url(database, folder) as settings:
         installation = Installation(folder / database, **settings)
-        installation.start()
         try:
+            installation.start()
             portal = Portal.of(installation)
             use_django(portal.environment)
             unit = UnitUnderTest(portal, "bench")

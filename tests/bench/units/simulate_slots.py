@@ -22,7 +22,8 @@ from tests.bench.units.unit_under_test import Portal, UnitUnderTest, make_biases
 from tests.night.installation import Installation
 
 SLOTS = int(os.environ.get("SLOTS", "1000"))
-SECONDS = float(os.environ.get("SECONDS", "180"))
+SECONDS = 60 * float(os.environ.get("MINUTES", "3"))
+WORKERS = int(os.environ.get("WORKERS", "1"))
 SLOTS_A_NODE = int(os.environ.get("SLOTS_A_NODE", "8"))
 JOB_SECONDS = (20.0, 60.0)
 MEAN_SECONDS = sum(JOB_SECONDS) / 2
@@ -34,14 +35,16 @@ UNRESTING_SECONDS = 20.0
 def main() -> None:
     """Set a portal up on PostgreSQL, simulate, print the table."""
     load = os.getloadavg()[0]
-    table = BenchTable(f"{SLOTS} simulated slots on {CORES} cores, load {load:.1f} before it began")
+    table = BenchTable(
+        f"{SLOTS} simulated slots, {WORKERS} worker(s) of the frontend, {CORES} cores, load {load:.1f} before it began"
+    )
     with tempfile.TemporaryDirectory() as name, database_url("PostgreSQL", Path(name)) as settings:
         installation = Installation(Path(name) / "home", AWPORTAL_CANARY_SECONDS="0", **settings)
-        installation.start()
         try:
+            installation.start()
             portal = Portal.of(installation)
             use_django(portal.environment)
-            unit = UnitUnderTest(portal, "bench")
+            unit = UnitUnderTest(portal, "bench", WORKERS)
             try:
                 measure(table, unit)
             finally:

@@ -49,9 +49,11 @@ class UnitUnderTest:
         What it belongs to.
     name : str
         Of the unit.
+    workers : int, optional
+        Processes of its frontend.
     """
 
-    def __init__(self, portal: Portal, name: str) -> None:
+    def __init__(self, portal: Portal, name: str, workers: int = 1) -> None:
         self.portal = portal
         self.name = name
         self.port = free_port()
@@ -60,7 +62,8 @@ class UnitUnderTest:
         from django.core.management import call_command
 
         call_command("unit", "create", name, port=self.port, key_file=self._key_file, stdout=io.StringIO())
-        self._frontend = self._start([sys.executable, str(TREE / "manage.py"), "frontend", name], "frontend")
+        command = [sys.executable, str(TREE / "manage.py"), "frontend", name, "--workers", str(workers)]
+        self._frontend = self._start(command, "frontend")
         eventually(lambda: listens(self.port), 60, "the frontend")
 
     @property

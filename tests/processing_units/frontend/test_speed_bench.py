@@ -32,7 +32,7 @@ def portal(
 
 def test_the_benches_of_units_run_through(portal: Portal, tmp_path: Path) -> None:
     table = BenchTable("a few jobs")
-    unit = UnitUnderTest(portal, "bench")
+    unit = UnitUnderTest(portal, "bench", workers=2)
     try:
         no_op_jobs(table, unit, "ann", jobs=4, slots=2, a_core=0.0, submit_of=2)
         idle_unit(table, unit, "ann", runs=2)

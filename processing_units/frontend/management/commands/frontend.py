@@ -21,7 +21,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("unit")
-        parser.add_argument("--threads", type=int, default=16, help="requests answered at a time (default 16)")
+        parser.add_argument("--threads", type=int, default=16, help="requests a worker answers at a time (default 16)")
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=1,
+            help="processes, each of which can use a core (default 1); see docs/scaling.md",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -34,7 +40,7 @@ class Command(BaseCommand):
         _check_address(unit)
         self.stderr.write(f"the frontend of unit {unit.name} listens on {unit.host}:{unit.port}")
         connections.close_all()  # gunicorn forks: no connection is shared with the worker
-        UnitServer(unit, options["threads"]).run()
+        UnitServer(unit, options["threads"], options["workers"]).run()
 
 
 def _check_address(unit: ProcessingUnit) -> None:
