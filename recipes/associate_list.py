@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.attributes import FrameAttributes
-from recipes.ccd.associations import ALONE, AMBIGUOUS, Associations, Members
+from recipes.ccd.associations import ALONE, AMBIGUOUS, Associations, Members, Region, any_overlap
 from recipes.errors import UsageError
 from recipes.job import LeftOut
 from recipes.products import Outcome, Product
@@ -57,7 +57,7 @@ def associate_list(
     Raises
     ------
     UsageError
-        Fewer than two lists, or one without sky coordinates.
+        Fewer than two lists, one without sky coordinates, or no two that overlap.
 
     Notes
     -----
@@ -69,8 +69,8 @@ def associate_list(
     ``FLAG`` has bit 1 where the source is alone, and bit 2 where others lay within the search distance as well.
 
     Pairs are found by zones of declination (Gray, Nieto-Santisteban & Szalay 2006, MSR-TR-2006-52), on the sphere: at
-    the poles and across right ascension 0 as elsewhere. No footprints are compared: a single may lie where the other
-    lists have no sky.
+    the poles and across right ascension 0 as elsewhere. Footprints are not known: a single may lie where the other
+    lists have no sky. Lists of which no two have overlapping circles around their sources are refused.
     """
     if len(source_lists) < 2:
         raise UsageError(f"AssociateList needs at least two lists, got {len(source_lists)}", hint="choose another one")
@@ -86,6 +86,8 @@ def associate_list(
         alone = so_far.add(members, search_distance, one_to_one=single_out_closest_pairs,
                            keep_alone=place == 0 or type != "master")  # fmt: skip
         without_partner += alone if place else 0
+    if not so_far.joined:
+        _refuse_apart(source_lists, search_distance, sextractor_flag_mask)
     report(0.85, "ordering the associations")
     members = so_far.table(len(names) if type == "matched" else None)
     measured = _measure(members, taken, without_partner)
@@ -93,6 +95,16 @@ def associate_list(
     notes = [f"List {number}: {name}." for number, name in enumerate(names, start=1)]
     content = Table(_columns(members), "ASSOCIATIONS", attributes)
     return Outcome.one(Product("AssociateList", content, attributes, measured, (), notes), left_out)
+
+
+def _refuse_apart(tables: Sequence[Table], distance: float, flag_mask: int) -> None:
+    """Raise UsageError where no two of the lists overlap, so that nothing could have been associated."""
+    read = [_members(table, place, 0, flag_mask, []) for place, table in enumerate(tables, start=1)]
+    regions = [Region.of(members) for members, _ in read if len(members)]
+    if len(regions) > 1 and not any_overlap(regions, distance):
+        first, last = _name(tables[0], 1), _name(tables[-1], len(tables))
+        raise UsageError(f"no two of the {len(tables)} lists overlap on the sky: {first} to {last}",
+                         hint="choose lists of one field")  # fmt: skip
 
 
 def _members(

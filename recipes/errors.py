@@ -6,7 +6,10 @@ Every error tells a person what was wrong, where, and how to mend it (``hint``).
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 class RecipeError(Exception):
@@ -36,3 +39,8 @@ class TransientError(RecipeError):
     """The machine was in the way (disk full, memory): the same job may well succeed elsewhere or later."""
 
     kind = "transient"
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether an error tells of a full disk, of memory or of a broken device, not of what was read."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recipes.attributes import FrameAttributes
-from recipes.errors import UsageError
+from recipes.errors import UsageError, is_of_the_machine
 from recipes.fits_header import (
     HduInfo,
     data_size,
@@ -176,6 +176,8 @@ def open_fits(path: Path, name: str, scratch: Path | None = None) -> Iterator[Fi
     try:
         file: IO[bytes] = path.open("rb")
     except OSError as error:
+        if is_of_the_machine(error):
+            raise
         raise UsageError(f"{name} cannot be read: {error.strerror}", hint=f"looked for it at {path.name}") from None
     with file:
         if file.read(2) == b"\x1f\x8b":
@@ -265,9 +267,9 @@ def _table(fits: FitsFile, index: int, attributes: FrameAttributes) -> Table:
             names = [(column.name, column.unit or "") for column in hdu.columns]
             columns = {name: Column(np.array(hdu.data[name]), unit) for name, unit in names}
             opened.close(closed=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001  # astropy, fed with a broken table, raises errors of any kind
+    except Exception as error:  # astropy, fed with a broken table, raises errors of any kind
+        if is_of_the_machine(error):
+            raise
         raise UsageError(f"{fits.name}: its table cannot be read ({error})") from None
     # What is made from several tables tells by their names which is which.
     named = attributes.model_copy(update={"file_name": fits.name})
@@ -379,9 +381,9 @@ class UnpackedPlane:
                     image = np.asarray(section[..., y0 : y0 + rows, :]).reshape(-1, shape[1])
                     self._file.write(image.astype(np.float32).tobytes())
                 opened.close(closed=False)
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001  # the unpacker, fed with broken bytes, raises errors of any kind
+        except Exception as error:  # the unpacker, fed with broken bytes, raises errors of any kind
+            if is_of_the_machine(error):  # the disk that it unpacks to may be full
+                raise
             raise UsageError(f"{fits.name}: the compressed image cannot be unpacked ({error})") from None
         self._file.flush()
 

@@ -5,7 +5,6 @@ Whatever happens, a result file is written; nothing but it and the log tells how
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -24,7 +23,7 @@ from pydantic import ValidationError
 from recipes import fits_reading, progress, threads
 from recipes.catalogue import find_recipe
 from recipes.code import code_digest
-from recipes.errors import FatalError, RecipeError, UsageError
+from recipes.errors import FatalError, RecipeError, UsageError, is_of_the_machine
 from recipes.fits_writing import Origin, attributes_to_store, product_name, write_product
 from recipes.impossible_variance import without_impossible_variances
 from recipes.job import CANARY, JobError, JobFile, JobInput, MadeProduct, ResultFile
@@ -37,7 +36,6 @@ from recipes.values import VALUE_CLASSES
 DONE, FAILED = 0, 1
 _PROGRESS_SECONDS = 0.2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 def log(text: str) -> None:
@@ -99,6 +97,8 @@ def _read_job(path: Path) -> JobFile:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        if is_of_the_machine(error):
+            raise
         raise UsageError(f"the job file {path.name} cannot be read: {error}") from None
     try:
         return JobFile.model_validate_json(text)
@@ -213,7 +213,7 @@ def _job_error(error: Exception) -> JobError:
         return JobError(kind=error.kind, message=error.message, hint=error.hint)
     if isinstance(error, MemoryError):
         return JobError(kind="transient", message="out of memory", hint="run it where a job may take more memory")
-    if isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
+    if isinstance(error, OSError) and is_of_the_machine(error):
         return JobError(kind="transient", message=f"the machine failed: {error.strerror}",
                         hint="make room on the disk of the node, or run it elsewhere")  # fmt: skip
     traceback.print_exception(error, file=sys.stderr)

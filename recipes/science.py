@@ -164,7 +164,7 @@ def _grid(plate: Plate, projection: str, grid_centres: str, pixel_scale: float) 
 def _estimated_variance(frame: Frame) -> FloatArray:
     """Return the variance of a frame that came without: sky noise, and the sources' photons where the gain is known."""
     data, bad = frame.data, frame.mask != 0
-    sky = measure_sky(data, bad)
+    sky = measure_sky(data, bad, name=frame.name)
     variance = sky.noise_map.astype(np.float32) ** 2
     gain = 1.0 if frame.unit == "electron" else frame.number("gain")
     if gain:

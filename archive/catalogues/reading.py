@@ -201,10 +201,14 @@ def _read_text(content: bytes) -> dict[str, TableColumn]:
     if rows is None:
         rows = [names, *(_split(line, lines) for line in lines[1:])]
         names = [f"col{place}" for place in range(1, len(names) + 1)]
+    if not rows:
+        raise NotACatalogue(
+            f"it names {len(names)} columns and has no line of data", "a catalogue has a line for each star"
+        )
     _refuse_too_many(len(rows), len(names))
     names = _once_each(names)
     odd = [place for place, row in enumerate(rows) if len(row) != len(names)]
-    if len(odd) > len(rows) // 10 or not rows:
+    if len(odd) > len(rows) // 10:
         first = f" (line {odd[0] + ruler + 2} has {len(rows[odd[0]])})" if odd else ""
         raise NotACatalogue(
             f"it is no table of {len(names)} columns{first}", "separate the columns by commas, and name them in line 1"

@@ -95,12 +95,14 @@ def ingest(request: HttpRequest) -> Status[IngestAnswer]:
     return _answered(request, outcome)
 
 
-def _answered(request: HttpRequest, outcome: Outcome) -> Status[IngestAnswer]:
-    """Return the answer that tells what became of a file, or raise the refusal."""
+def _answered(request: HttpRequest, outcome: Outcome, *, of_several: bool = False) -> Status[IngestAnswer]:
+    """Return the answer that tells what became of a file, or raise the refusal; of several files it says which."""
     if isinstance(outcome, Refused):
         hint = outcome.hint
         if outcome.suggested_type and "suggest" not in hint:
             hint = f"{hint}; its name suggests {outcome.suggested_type}".removeprefix("; ")
+        if of_several:
+            raise Refusal(400, f"{outcome.name}: {outcome.reason}", hint=hint)
         raise Refusal(400, outcome.reason, hint=hint, field="file")
     ours = visible(context_of_request(request)).filter(pk__in=outcome.products)
     products = describe_all(request, ours.order_by("pk"))
@@ -122,7 +124,7 @@ def ingest_a_catalogue(request: HttpRequest) -> Status[IngestAnswer]:
         )
     except BadRequest as problem:
         raise Refusal(400, str(problem)) from None
-    return _answered(request, outcome)
+    return _answered(request, outcome, of_several=True)
 
 
 @router.post("/ingest/reduced", response={201: IngestAnswer, 200: IngestAnswer}, openapi_extra=_REDUCED_FORM)

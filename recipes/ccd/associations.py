@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -38,6 +39,46 @@ class Members:
                        self.ra[rows], self.dec[rows], self.origin[rows])  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Region:
+    """A circle on the sky that holds all sources of a list: the direction of its centre, its radius [radian]."""
+
+    centre: Floats
+    radius: float
+
+    @classmethod
+    def of(cls, members: Members) -> Region:
+        """Return the circle around the mean direction of at least one source."""
+        vectors = _vectors(members.ra, members.dec)
+        centre = vectors.sum(axis=1)
+        length = float(np.linalg.norm(centre))
+        if not length > 1e-6 * len(members):  # all over the sky
+            return cls(np.array([0.0, 0.0, 1.0]), np.pi)
+        centre /= length
+        return cls(centre, float(_angle(centre @ vectors).max()))
+
+
+def any_overlap(regions: Sequence[Region], distance: float) -> bool:
+    """Whether any two of some regions come as near to each other as `distance` [arcsec]."""
+    centres, radii = np.array([region.centre for region in regions]), np.array([region.radius for region in regions])
+    for place in range(1, len(regions)):
+        apart = _angle(centres[:place] @ centres[place])
+        if np.any(apart <= radii[place] + radii[:place] + distance * ARCSEC):
+            return True
+    return False
+
+
+def _angle(cosine: Floats) -> Floats:
+    """Return angles [radian], right to 0.01 arcsec."""
+    return np.asarray(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def _vectors(ra: Floats, dec: Floats) -> Floats:
+    """Return unit vectors, of shape (3, positions), of positions [degree]."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+
+
 _COLUMNS = tuple(entry.name for entry in fields(Members))
 
 
@@ -46,12 +87,13 @@ class Associations:
     """The associations made so far: their members and mean positions.
 
     A list that is added is itself made of associations (of one source each where it is a source list): `group` of them
-    are matched as one.
+    are matched as one. ``joined`` is how many of those added found a partner.
     """
 
     members: list[Members] = field(default_factory=list)
     vectors: Floats = field(default_factory=lambda: np.empty((0, 3)))
     by_first: bool = False
+    joined: int = 0
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -91,6 +133,7 @@ class Associations:
                 self.vectors[:, axis] += np.bincount(pairs.here, vectors[pairs.there, axis], len(self))
         alone = np.ones(len(vectors), dtype=bool)
         alone[pairs.there] = False
+        self.joined += len(alone) - int(alone.sum())
         if keep_alone:
             numbers = np.flatnonzero(alone)
             rows, place = _rows_of_groups(added, numbers)
@@ -122,9 +165,8 @@ class Associations:
 def mean_vectors(members: Members) -> Floats:
     """Return the sum of the directions of each association's members, as vectors."""
     count = int(members.association.max()) + 1 if len(members) else 0
-    ra, dec = np.radians(members.ra), np.radians(members.dec)
     total = np.empty((count, 3))
-    for axis, values in enumerate((np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec))):
+    for axis, values in enumerate(_vectors(members.ra, members.dec)):
         total[:, axis] = np.bincount(members.association, values, count)
     return total
 

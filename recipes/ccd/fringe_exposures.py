@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from recipes.ccd.sky import measure_sky
 from recipes.ccd.sky_stack import MOST_COVERED, PixelSet, SkyMesh, thumbnail
 from recipes.ccd.source_masking import mask_sources
-from recipes.errors import UsageError
 from recipes.frame import FloatArray, Frame
 
 
@@ -62,14 +61,12 @@ def expose(frame: Frame, back_size: int, pattern: FloatArray | None = None) -> t
         To be stacked.
     reason : str
         Empty where it can be used.
+
+    Raises
+    ------
+    NoSkyError
+        Its sky cannot be measured.
     """
-    try:
-        return _expose(frame, back_size, pattern)
-    except UsageError as error:  # its sky cannot be measured
-        return None, error.message
-
-
-def _expose(frame: Frame, back_size: int, pattern: FloatArray | None) -> tuple[FringeExposure | None, str]:
     bad = frame.mask != 0
     if bad.all():
         return None, "no pixel is good"

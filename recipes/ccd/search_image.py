@@ -73,7 +73,7 @@ def prepare(frame: Frame, weight: Frame | None, back_size: int, back_filtersize:
     if unfit.all():
         raise UsageError(f"{frame.name}: every pixel is masked or without weight",
                          hint="look at its calibrations and the saturation level")  # fmt: skip
-    sky = measure_sky(pixels, unfit, back_size, back_filtersize)
+    sky = measure_sky(pixels, unfit, back_size, back_filtersize, frame.name)
     signal = pixels
     signal -= sky.level_map
     if bad.any():

@@ -20,6 +20,10 @@ LEAST_NOISE = 1e-6
 LARGEST = 1e15  # beyond it nothing is a number of photons, and the sums of a cell lose the rest
 
 
+class NoSkyError(UsageError):
+    """The sky of a frame cannot be measured."""
+
+
 @dataclass(frozen=True)
 class Sky:
     """Level and noise of the sky, as numbers and as maps (in the frame's unit)."""
@@ -30,7 +34,7 @@ class Sky:
     noise_map: FloatArray
 
 
-def measure_sky(data: FloatArray, bad: NDArray[np.bool_], mesh: int = 64, filter_size: int = 3) -> Sky:
+def measure_sky(data: FloatArray, bad: NDArray[np.bool_], mesh: int = 64, filter_size: int = 3, name: str = "") -> Sky:
     """Measure the sky of `data` where it is not `bad`, on cells of `mesh` pixels.
 
     Parameters
@@ -43,6 +47,8 @@ def measure_sky(data: FloatArray, bad: NDArray[np.bool_], mesh: int = 64, filter
         Side of a cell [pixel].
     filter_size : int
         Side of the median filter over the cells.
+    name : str, optional
+        How errors call the frame; empty where who catches them says it.
 
     Returns
     -------
@@ -51,17 +57,18 @@ def measure_sky(data: FloatArray, bad: NDArray[np.bool_], mesh: int = 64, filter
 
     Raises
     ------
-    UsageError
+    NoSkyError
         Every pixel is bad, or none is a number.
     """
     import sep
 
+    about = f"{name}: " if name else ""
     if bad.all():
-        raise UsageError("every pixel of the frame is masked", hint="look at the calibrations and the saturation level")
+        raise NoSkyError(f"{about}every pixel is masked", hint="look at the calibrations and the saturation level")
     side_y, side_x = (_side(length, mesh) for length in data.shape)
     lost = bad | ~(np.abs(data) < LARGEST)
     if lost.all():
-        raise UsageError("no pixel of the frame is a number", hint="look at the calibrations")
+        raise NoSkyError(f"{about}no pixel is a number", hint="look at the calibrations")
     pixels = np.ascontiguousarray(np.where(lost, 0, data), dtype=np.float32)
     if pixels.size == 1:  # sep takes a cell's only pixel twice
         return Sky(float(pixels[0, 0]), LEAST_NOISE, pixels, np.full_like(pixels, LEAST_NOISE))

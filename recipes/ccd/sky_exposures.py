@@ -140,6 +140,8 @@ def expose(
     ------
     UsageError
         Calibrations that do not fit, or neither bias nor overscan.
+    NoSkyError
+        Its sky cannot be measured.
     """
     chip = DebiasedChip(frame, overscan_correction, given.bias_frame, given.dark_frame)
     given.check(chip)
@@ -156,10 +158,7 @@ def expose(
     flattened = data
     if given.master_flat is not None:
         flattened = np.asarray(data / np.maximum(given.master_flat.data, np.float32(LEAST_RESPONSE)), np.float32)
-    try:
-        sky = measure_sky(flattened, bad, back_size)
-    except UsageError as error:
-        return None, error.message
+    sky = measure_sky(flattened, bad, back_size)
     sources = mask_sources(flattened - sky.level_map, sky.noise_map, lost)
     unusable = bad | sources
     covered = int(np.count_nonzero(sources & ~lost)) / max(int(np.count_nonzero(~lost)), 1)

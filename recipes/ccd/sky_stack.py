@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.ccd.clipping import clipped_statistics
+from recipes.ccd.sky import NoSkyError
 from recipes.errors import UsageError
 from recipes.frame import ALL, FloatArray, Frame, rows_of_strips, strip_bounds
 from recipes.job import LeftOut
@@ -57,7 +58,10 @@ def exposures_with_sky(
     usable: list[Exposure] = []
     left_out: list[LeftOut] = []
     for frame in tracked(frames, "masking sources", *progress):
-        exposure, reason = expose(frame)
+        try:
+            exposure, reason = expose(frame)
+        except NoSkyError as error:
+            exposure, reason = None, error.message
         if exposure is None:
             left_out.append(LeftOut(name=frame.name, reason=reason))
         else:
@@ -109,7 +113,7 @@ class SkyMesh:
                     nodes[row, column] = clipped_statistics(values, 3.0, 2).median
         empty = ~np.isfinite(nodes)
         if empty.all():
-            raise UsageError("no part of the frame shows the sky", hint="leave the frame out")
+            raise NoSkyError("no part of it shows the sky", hint="leave the frame out")
         if empty.any():
             nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
             nodes = nodes[tuple(nearest)]

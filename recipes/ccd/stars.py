@@ -66,7 +66,7 @@ def find_stars(frame: Frame) -> Stars:
     if bad.all():
         raise UsageError(f"{frame.name}: every pixel is masked", hint="look at its calibrations")
     data = np.where(bad, np.float32(0), frame.data) if bad.any() else np.ascontiguousarray(frame.data)
-    sky = _sky(data, mask != 0 if (mask == 0).any() else bad)
+    sky = _sky(data, mask != 0 if (mask == 0).any() else bad, frame.name)
     signal = data - sky.level_map
     signal[bad] = 0.0
     gain = 1.0 if frame.unit == "electron" else frame.number("gain")
@@ -94,13 +94,13 @@ def find_stars(frame: Frame) -> Stars:
     return stars.where(order[bright[order] > 0])
 
 
-def _sky(data: FloatArray, bad: NDArray[np.bool_]) -> Sky:
+def _sky(data: FloatArray, bad: NDArray[np.bool_], name: str) -> Sky:
     """Return the sky, measured on every other row and column: a fourth of the time, and as good for finding stars."""
     some = np.ascontiguousarray(data[::_STEP, ::_STEP])
     some_bad = np.ascontiguousarray(bad[::_STEP, ::_STEP])
     if some_bad.all():
-        return measure_sky(data, bad, MESH)
-    sky = measure_sky(some, some_bad, MESH // _STEP)
+        return measure_sky(data, bad, MESH, name=name)
+    sky = measure_sky(some, some_bad, MESH // _STEP, name=name)
     level, noise = (
         plane.repeat(_STEP, axis=0)[: data.shape[0]].repeat(_STEP, axis=1)[:, : data.shape[1]]
         for plane in (sky.level_map, sky.noise_map)

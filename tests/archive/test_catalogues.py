@@ -109,6 +109,7 @@ def test_positions_to_a_second_serve_photometry_alone(context: Context, store: S
         (b"ra,dec,V\n0.1,2,3\n23.9,4,5\n", "", "ra runs from 0.100 to 23.900: hours or degrees?", "say --columns"),
         (b"RAh,DEC,V\n10.1,2,3\n10.2,4,5\n", "ra=RAh,dec=DEC,V=V", "RAh runs from 10.100 to 10.200: hours", "say"),
         (b"", "", "it is empty", ""),
+        (b"ra,dec,V\n", "", "it names 3 columns and has no line of data", "a catalogue has a line for each star"),
         (b"\x00\x01\x02", "", "it is neither FITS, nor VOTable, nor text", "write it as one"),
         (b"<html><body>sorry</body></html>", "", "it is XML or a web page, but no VOTable", "save the table"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]><VOTABLE>&a;</VOTABLE>', "", "its XML defines entities or takes its data", ""),

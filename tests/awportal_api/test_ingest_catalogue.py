@@ -31,8 +31,13 @@ def test_its_parts_become_one_catalogue_with_each_star_once(client: Client) -> N
 
 def test_what_is_wrong_is_said_with_the_columns_there_are(client: Client) -> None:
     answer = send(client, FIRST, columns="ra=RAJ2000,dec=dec")
-    assert (answer.status_code, answer.json()["error"]) == (400, "--columns: there is no column 'RAJ2000'")
+    assert (answer.status_code, answer.json()["error"]) == (400, "part0.csv: --columns: there is no column 'RAJ2000'")
     assert answer.json()["hint"] == "there are id, ra, dec, V, B"
+    assert send(client, FIRST, b"id,ra,dec,V,B\n").json() == {
+        "error": "part1.csv: it names 5 columns and has no line of data",
+        "hint": "a catalogue has a line for each star",
+        "field": "",
+    }
     assert send(client, FIRST, name="a b").status_code == 400
     assert "name the files" in send(client).json()["error"]
     assert Client().post("/api/v1/ingest/catalogue", {"name": "x"}).status_code == 401

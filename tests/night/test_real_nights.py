@@ -36,7 +36,7 @@ NIGHTS = [
         {"ReadNoise": 1, "BiasFrame": 1, "HotPixelMap": 1, "GainLinearity": 1, "TwilightFlatFrame": 1,
          "ColdPixelMap": 1, "MasterFlatFrame": 1, "NightSkyFlatFrame": 1, "ReducedScienceFrame": 6,
          "CalibratedScienceFrame": 6, "RegriddedFrame": 6, "PhotometricParameters": 2, "CoaddedRegriddedFrame": 0,
-         "SourceList": 6, "AssociateList": 1},
+         "SourceList": 6, "AssociateList": 0},
     ),
     Night(
         "arcsat_xo1_z_2025",

@@ -51,12 +51,28 @@ def test_a_chain_takes_each_list_to_all_before_it() -> None:
 
 
 def test_a_chain_keeps_singles() -> None:
-    outcome = associate_list([source_list([10], [0]), source_list([50], [0])])
-    assert rows(outcome) == [(1, 1, 1), (2, 2, 1)]
-    assert column(outcome, "FLAG").tolist() == [1, 1]
-    assert value(outcome, "single_count") == 2
+    outcome = associate_list([source_list([10, 50], [0, 0]), source_list([30], [0])])
+    assert rows(outcome) == [(1, 1, 1), (2, 1, 2), (3, 2, 1)]
+    assert column(outcome, "FLAG").tolist() == [1, 1, 1]
+    assert value(outcome, "single_count") == 3
     assert value(outcome, "unmatched_count") == 1
     assert value(outcome, "matched_count") == 0
+
+
+@pytest.mark.parametrize(("ra", "dec"), [((10, 10.2), (0, 0)), ((359.9, 0.1), (0, 0)), ((0, 120), (89.9, 89.9))])
+def test_lists_of_which_no_two_overlap_are_refused(ra, dec) -> None:
+    around = np.array([-0.04, 0.04])
+    width = around / np.cos(np.radians(dec[0]))
+    apart = [source_list(x + width, y + around, f"field{n}.fits") for n, (x, y) in enumerate(zip(ra, dec, strict=True))]
+    with pytest.raises(UsageError, match=r"no two of the 3 lists overlap on the sky: field0\.fits to far\.fits"):
+        associate_list([*apart, source_list([200], [-40], "far.fits")], search_distance=1e-3)
+    near = source_list([ra[0] + width[1]], [dec[0] + around[1]], "near.fits")
+    assert value(associate_list([*apart, near]), "matched_count") == 1
+
+
+def test_a_list_without_sources_overlaps_nothing_and_is_no_reason_to_refuse() -> None:
+    outcome = associate_list([source_list([10], [0]), source_list([], [])])
+    assert value(outcome, "single_count") == 1
 
 
 def test_a_chain_is_matched_with_the_mean_of_its_members() -> None:

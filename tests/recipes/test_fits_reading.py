@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from recipes.attributes import FrameAttributes
-from recipes.errors import UsageError
+from recipes.errors import UsageError, is_of_the_machine
 from recipes.fits_header import number, parse_header, wcs_cards
 from recipes.fits_reading import attributes_in, open_fits, read_product_frame, read_raw_frame
 
@@ -49,6 +51,16 @@ def test_compressed_files_are_read(tmp_path, suffix):
         path.write_bytes(gzip.compress(plain.read_bytes()))
     data, _ = read(path, tmp_path)
     np.testing.assert_array_equal(data, pixels)
+
+
+def test_a_full_disk_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.fits.fz"
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((30, 40), np.int16))]).writeto(path)
+    with Path("/dev/full").open("wb", buffering=0) as full, open_fits(path, "x") as opened:
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            read_raw_frame(opened, FrameAttributes())
+    assert is_of_the_machine(caught.value)
 
 
 def test_blank_and_not_a_number_are_no_data(tmp_path):

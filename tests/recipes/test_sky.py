@@ -7,8 +7,7 @@ import pytest
 import sep
 
 from recipes.ccd.kernels.coadding_sky import _sky_of
-from recipes.ccd.sky import measure_sky
-from recipes.errors import UsageError
+from recipes.ccd.sky import NoSkyError, measure_sky
 
 SHAPE = (512, 640)
 LEVEL, NOISE, MESH = 400.0, 20.0, 64
@@ -63,9 +62,9 @@ def test_damage_in_a_twentieth_of_the_pixels_changes_little(image: np.ndarray, d
 
 
 def test_a_frame_without_numbers_is_refused(image: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="no pixel of the frame is a number"):
-        measure_sky(np.full_like(image, np.nan), NO_BAD, MESH)
-    with pytest.raises(UsageError, match="every pixel of the frame is masked"):
+    with pytest.raises(NoSkyError, match=r"^x\.fits: no pixel is a number"):
+        measure_sky(np.full_like(image, np.nan), NO_BAD, MESH, name="x.fits")
+    with pytest.raises(NoSkyError, match=r"^every pixel is masked"):
         measure_sky(image, ~NO_BAD, MESH)
 
 
