@@ -156,7 +156,7 @@ def reduce(  # noqa: PLR0917  # its inputs are given by role
     fringes, refused = remove_fringes(made, fringe_frame, image_threshold, fringe_threshold_low, fringe_threshold_high)
     left_out += refused
     thresholds = Thresholds(hough_threshold, cosmic_sigclip, cosmic_objlim, detection_threshold)
-    seen = mask_events(made, back_size, thresholds)
+    seen = mask_events(made, back_size, thresholds, raw_science.name)
     report(0.8, "measuring")
     return Outcome(_products(chip, made, noise, seen, fringes), tuple(left_out))
 

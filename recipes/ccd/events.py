@@ -37,7 +37,7 @@ class Seen:
     trails: int
 
 
-def mask_events(made: Calibrated, back_size: int, thresholds: Thresholds) -> Seen:
+def mask_events(made: Calibrated, back_size: int, thresholds: Thresholds, name: str) -> Seen:
     """Mask bad edges, trails and cosmic rays, in place.
 
     Parameters
@@ -48,6 +48,8 @@ def mask_events(made: Calibrated, back_size: int, thresholds: Thresholds) -> See
         Side of the mesh on which the sky is measured [pixel].
     thresholds : Thresholds
         From where on events are believed.
+    name : str
+        Of the exposure, for errors.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def mask_events(made: Calibrated, back_size: int, thresholds: Thresholds) -> See
         What the frame shows of the sky and of stars.
     """
     bad = made.mask != 0
-    sky = measure_sky(made.data, bad, back_size)
+    sky = measure_sky(made.data, bad, back_size, name=name)
     flatness = float(np.ptp(sky.level_map))
     signal = np.subtract(made.data, sky.level_map, out=sky.level_map)  # in the map's place: it is not used again
     edges = find_bad_edges(signal, sky.noise_map, bad)
