@@ -154,7 +154,7 @@ class Servers:
         self._stopped.wait()
 
     def stop(self) -> list[str]:
-        """Stop everything as an administrator does; return what is left of processes."""
+        """Stop everything but the database as an administrator does; return what is left of processes."""
         self._end.set()
         names = list(reversed(self.programs))
         for name in names:
@@ -172,8 +172,6 @@ class Servers:
             process.kill()
         self._stopped.set()
         self.wires.close()
-        if self.postgresql:
-            self.postgresql.stop()
         while self.islands:
             self.islands.pop().remove()
         return told
@@ -254,6 +252,8 @@ def running(home: Path, database: str, *, divided: bool = False, usual_times: bo
         yield servers
     finally:
         servers.stop()
+        if servers.postgresql:
+            servers.postgresql.stop()
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
