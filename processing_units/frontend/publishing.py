@@ -139,7 +139,7 @@ def _found(wanted: list[int], context: Context) -> list[Product]:
         raise NotFound(
             f"there is no product {missing}, or none that you may see", hint="`awrecipe products` lists them"
         )
-    return list(found.values())
+    return [found[number] for number in wanted]
 
 
 def _project(name: str) -> Project:

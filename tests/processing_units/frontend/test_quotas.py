@@ -17,7 +17,7 @@ from archive.context import Context, context_of
 from archive.models import Product
 from dataserver.store import Store
 from processing_units.contract import Claim, FaultKind, JobState
-from processing_units.frontend import keeping
+from processing_units.frontend import cluster_managers, keeping
 from processing_units.frontend.claim import claim
 from processing_units.frontend.models import Job, ProcessingUnit, Quota, Run
 from processing_units.frontend.quotas import change_quota, require_bytes, require_room, set_quota, standing, told_bytes
@@ -173,7 +173,10 @@ def test_very_unequal_users_share_a_full_unit(unit: ProcessingUnit, store: Store
     assert abs(whose["modest"] - 5 * 40) <= 15
 
 
-def test_a_claim_asks_as_little_of_a_long_queue_as_of_a_short_one(unit: ProcessingUnit) -> None:
+def test_a_claim_asks_as_little_of_a_long_queue_as_of_a_short_one(
+    unit: ProcessingUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_managers, "_JUST_NOW_SECONDS", 3600)  # nor does it matter when one was last heard of
     users = [make_user(f"user{number}") for number in range(20)]
     waiting_jobs(unit, users[0], runs=2, jobs=1)
     claimed(unit)
