@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Playwright
 
 from tests.programs import IN_CI, chromium, needs_program, postgresql_programs
 
@@ -96,6 +97,14 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 def real_frames() -> Path:
     """Directory of the real raw frames."""
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def playwright(playwright: Playwright) -> Iterator[Playwright]:
+    """Let tests ask the database in the thread in which Playwright keeps an event loop until the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        yield playwright
 
 
 @pytest.fixture(scope="session")

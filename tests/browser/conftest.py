@@ -28,14 +28,6 @@ BIASES = 3
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _database_beside_the_browser() -> Iterator[None]:
-    """Let tests ask the database in the thread in which Playwright keeps its event loop."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def _static_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Serve static files as they lie in the tree; the live server reads this before any test's settings."""
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

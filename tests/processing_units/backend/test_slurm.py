@@ -80,7 +80,7 @@ def test_there_are_queue_jobs_as_long_as_there_is_work(unit, start, slurm):
 
 
 def test_scancel_and_pre_emption_lose_nothing_and_count_nothing(unit, start, slurm):
-    job = unit.submit(["sleep", 3], ["product", "p.fits", 10], hint=False)
+    job = unit.submit(["sleep", 8], ["product", "p.fits", 10], hint=False)
     start()
     eventually(lambda: job.state == "running", 30)
     slurm.run("scancel", *running(slurm))
@@ -140,7 +140,7 @@ def test_refusals_and_what_can_never_run_are_told_where_the_unit_is_looked_at(un
 
 
 def test_a_node_that_fails_is_told_and_its_jobs_run_on_another(unit, start, slurm):
-    job = unit.submit(["sleep", 3], ["product", "p.fits", 10], hint=False)
+    job = unit.submit(["sleep", 8], ["product", "p.fits", 10], hint=False)
     start()
     eventually(lambda: job.state == "running", 30)
     [[_, _, _, node]] = slurm.jobs("running")
@@ -158,7 +158,7 @@ def test_a_node_that_fails_is_told_and_its_jobs_run_on_another(unit, start, slur
 
 
 def test_what_the_queue_forgets_has_vanished(unit, start, slurm):
-    job = unit.submit(["sleep", 3], ["product", "p.fits", 10], hint=False)
+    job = unit.submit(["sleep", 8], ["product", "p.fits", 10], hint=False)
     start()
     eventually(lambda: job.state == "running", 30)
     slurm.stop_controller()
