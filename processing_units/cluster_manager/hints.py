@@ -58,7 +58,10 @@ def make_app(welcome: Welcome) -> Celery:
 
 
 class SaidOnce(logging.Filter):
-    """Says once that the broker is not reached, where Celery says it at every try: work is asked for all the same."""
+    """Says once that the broker is not reached, where Celery says it at every try: work is asked for all the same.
+
+    Nor is it worth a word that a hint could not be acknowledged: it comes again, and does no harm.
+    """
 
     _TRIED_IN_VAIN = (
         "consumer: Cannot connect to",
@@ -72,6 +75,8 @@ class SaidOnce(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Drop what Celery says of a broker that is away."""
+        if str(record.msg).startswith("Couldn't ack"):
+            return False
         if not str(record.msg).startswith(self._TRIED_IN_VAIN):
             return True
         if not self._away:
@@ -94,7 +99,8 @@ class Hints:
         self._queue = welcome.queue
         app = make_app(welcome)
         said_once = SaidOnce()
-        logging.getLogger("celery.worker.consumer.consumer").addFilter(said_once)
+        for celery_s in ("celery.worker.consumer.consumer", "celery.worker.request"):
+            logging.getLogger(celery_s).addFilter(said_once)
 
         @app.task(name=HINT_TASK, ignore_result=True)  # type: ignore[untyped-decorator]
         def hint(unit: str = "") -> None:
