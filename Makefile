@@ -3,8 +3,8 @@ PYTHON ?= python3
 PORT ?= 8000
 RUN = .venv/bin/python
 TEST_ARGUMENTS ?=
-# Most tests wait for processes: two workers a core. Files stay together, so that each starts its servers once.
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 2)
+# Most tests wait for processes: one more worker than there are cores (with two a core what waits was starved). Files stay together, so that each starts its servers once.
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 
