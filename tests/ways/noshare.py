@@ -21,7 +21,6 @@ from tests.ways.machines import wait_for
 from tests.ways.workers import USUAL, serving
 
 UNIT = "noshare"
-BOUND_BYTES = 24 << 20
 
 
 def main() -> int:
