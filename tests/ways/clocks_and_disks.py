@@ -12,7 +12,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from awclient.client import Portal
 from awclient.configuration import Configuration
 from processing_units.contract import RunStatus, Submission
 from tests.night.installation import TREE, Installation, observe
+from tests.ways.folder import run_in_folder
 from tests.ways.machines import wait_for
 from tests.ways.workers import SMALL, serving
 from tests.wrong_clock import HOUR, wrong_clock
@@ -286,12 +286,7 @@ def play(folder: Path, clocks: Sequence[Callable[[Stage], Row]], disks: Sequence
 
 def main() -> int:
     """Play all scenes in a folder of their own."""
-    folder = Path(tempfile.mkdtemp(prefix="clocks-and-disks-"))
-    try:
-        print(play(folder, CLOCKS, DISKS))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return run_in_folder("clocks-and-disks", lambda folder: play(folder, CLOCKS, DISKS))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from pathlib import Path
 
 from processing_units.backend.ssh_connection import SSH_CONFIG
 from tests.night.installation import SCRIPTS, TREE, Installation, observe
+from tests.ways.folder import run_in_folder
 from tests.ways.hosts import PORT, Host, Lan
 from tests.ways.machines import lend_kernels, wait_for
 from tests.ways.workers import USUAL, serving
@@ -31,12 +30,7 @@ _COMMITTED = re.compile(r"job (\d+)\.\d+ committed")
 
 def main() -> int:
     """Run it in a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="try-lan-"))
-    try:
-        print(try_lan(folder, observe(folder / "night", *USUAL)))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return run_in_folder("try-lan", lambda folder: try_lan(folder, observe(folder / "night", *USUAL)))
 
 
 def settings_of(hosts: list[Host], **more: object) -> str:

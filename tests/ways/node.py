@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +23,7 @@ import psutil
 
 from recipes.catalogue import all_recipes
 from tests.night.installation import TREE, Installation, observe
+from tests.ways.folder import run_in_folder
 from tests.ways.gateway import gateway
 from tests.ways.hosts import Host, Lan, what_is_missing
 from tests.ways.machines import SCRIPTS, Machine, wait_for
@@ -66,16 +64,7 @@ class Manager:
 
 def main() -> int:
     """Run it in a folder of its own."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="try-node-"))
-    try:
-        print(try_node(folder, observe(folder / "night", *USUAL)))
-    except KeyboardInterrupt:
-        print("stopped; nothing is left", file=sys.stderr)
-        return 130
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return run_in_folder("try-node", lambda folder: try_node(folder, observe(folder / "night", *USUAL)))
 
 
 def try_node(folder: Path, night: Path) -> str:

@@ -7,14 +7,13 @@ is committed once; one machine is taken off and its data folder is cleaned; leav
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.night.installation import Installation, observe
+from tests.ways.folder import run_in_folder
 from tests.ways.hosts import Host
 from tests.ways.lan import Backend, committed_on, lan_of, logs_of, settings_of, table_of
 from tests.ways.machines import wait_for
@@ -25,12 +24,7 @@ UNIT = "noshare"
 
 def main() -> int:
     """Run it in a folder of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="try-noshare-"))
-    try:
-        print(try_noshare(folder, observe(folder / "night", *USUAL)))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return run_in_folder("try-noshare", lambda folder: try_noshare(folder, observe(folder / "night", *USUAL)))
 
 
 def try_noshare(folder: Path, night: Path) -> str:

@@ -10,10 +10,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from pathlib import Path
 
 from tests.night.installation import Installation, observe
 from tests.slurm import PROGRAMS, Slurm
+from tests.ways.folder import run_in_folder
 from tests.ways.machines import SCRIPTS, wait_for
 from tests.ways.workers import SMALL, serving
 
@@ -48,16 +47,7 @@ def main() -> int:
     if missing:
         print(f"try-slurm: not installed: {', '.join(missing)}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="try-slurm-"))
-    try:
-        print(try_slurm(folder, observe(folder / "night", *SMALL)))
-    except KeyboardInterrupt:
-        print("stopped; nothing is left", file=sys.stderr)
-        return 130
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return run_in_folder("try-slurm", lambda folder: try_slurm(folder, observe(folder / "night", *SMALL)))
 
 
 def try_slurm(folder: Path, night: Path) -> str:

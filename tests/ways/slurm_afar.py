@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +20,7 @@ from tests.night.installation import Installation, observe
 from tests.slurm import PROGRAMS, Slurm
 from tests.ways.cluster import PROGRAMS as CLUSTER_PROGRAMS
 from tests.ways.cluster import Cluster, running_cluster
+from tests.ways.folder import run_in_folder
 from tests.ways.hosts import PORT, what_is_missing
 from tests.ways.machines import lend_kernels, wait_for
 from tests.ways.slurm import UNIT, backend, queue_jobs, running, running_jobs, table_of
@@ -35,19 +34,14 @@ def main() -> int:
     if missing := what_is_missing(*PROGRAMS, *CLUSTER_PROGRAMS):
         print(f"try-slurm-afar: {missing}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="try-slurm-afar-"))
-    try:
-        installation = Installation(folder / "portal")
-        with running(installation):
-            night = observe(folder / "night", *USUAL)
-            print(try_slurm_afar(installation, folder, ["night", str(night)]))
-    except KeyboardInterrupt:
-        print("stopped; nothing is left", file=sys.stderr)
-        return 130
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return run_in_folder("try-slurm-afar", _play)
+
+
+def _play(folder: Path) -> str:
+    installation = Installation(folder / "portal")
+    with running(installation):
+        night = observe(folder / "night", *USUAL)
+        return try_slurm_afar(installation, folder, ["night", str(night)])
 
 
 def try_slurm_afar(installation: Installation, folder: Path, command: list[str]) -> str:

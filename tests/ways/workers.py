@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.night.installation import TREE, Installation, observe
+from tests.ways.folder import run_in_folder
 from tests.ways.machines import Machine, Worker, lend_kernels, wait_for
 
 UNIT = "workers"
@@ -31,12 +30,10 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--seed", type=int, default=1, help="decides who is killed when (1)")
     given = arguments.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="try-workers-"))
-    try:
-        print(try_workers(folder, observe(folder / "night", *USUAL), given.seed, install=True))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+    return run_in_folder(
+        "try-workers",
+        lambda folder: try_workers(folder, observe(folder / "night", *USUAL), given.seed, install=True),
+    )
 
 
 def try_workers(folder: Path, night: Path, seed: int, *, install: bool) -> str:
