@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +25,16 @@ from processing_units.contract import Claim, ClusterManagerUp, Heartbeat, JobBea
 from processing_units.frontend.dispatch import HINT_TASK
 from processing_units.frontend.models import Job, KeeperLock, Outbox, ProcessingUnit
 from tests.local_servers import eventually, free_port
-from tests.processing_units.frontend.conftest import TREE, UNIT_KEY, Claimed, Redis, environment, manage, submitted
+from tests.processing_units.frontend.conftest import (
+    TREE,
+    UNIT_KEY,
+    Claimed,
+    Redis,
+    environment,
+    manage,
+    submitted,
+    together,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.processes]
 
@@ -90,6 +100,24 @@ def node(unit: ProcessingUnit) -> Node:
     ProcessingUnit.objects.filter(pk=unit.pk).update(port=free_port(), alive_at=None, alive_since=None)
     unit.refresh_from_db()
     return Node(unit)
+
+
+def test_each_worker_of_a_frontend_has_a_connection_of_its_own(
+    context: Context, unit: ProcessingUnit, node: Node
+) -> None:
+    """Two that share one read each other's answers: a job is given to nobody, a key is said to be wrong."""
+    unit.slots = 0
+    unit.save()
+    submitted(context, jobs=12)
+
+    def ask_often(place: int) -> list[int]:
+        message = Claim(cluster_manager=f"m{place}", node=f"n{place}")
+        return [node.post("claim", message).status_code for _ in range(10)]
+
+    with running("frontend", "local", "--workers", "2", **FAST_AND_FORGIVING):
+        eventually(node.is_served, what="the frontend")
+        answers = Counter(status for statuses in together(6, ask_often) for status in statuses)
+    assert answers == {200: 12, 204: 48}
 
 
 def test_a_frontend_serves_and_a_change_of_its_row_holds_at_once(

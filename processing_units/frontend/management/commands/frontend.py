@@ -39,8 +39,19 @@ class Command(BaseCommand):
             raise CommandError(f"there is no unit {options['unit']!r}; the units are: {names}")
         _check_address(unit)
         self.stderr.write(f"the frontend of unit {unit.name} listens on {unit.host}:{unit.port}")
-        connections.close_all()  # gunicorn forks: no connection is shared with the worker
+        _let_go_of_the_database()
         UnitServer(unit, options["threads"], options["workers"]).run()
+
+
+def _let_go_of_the_database() -> None:
+    """Close what gunicorn's workers would inherit: two of them on one connection read each other's answers.
+
+    A connection that is closed goes back to its pool, open: the pool has to go as well.
+    """
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if connection.vendor == "postgresql":
+            connection.close_pool()
 
 
 def _check_address(unit: ProcessingUnit) -> None:
