@@ -50,8 +50,8 @@ def _let_go_of_the_database() -> None:
     """
     for connection in connections.all(initialized_only=True):
         connection.close()
-        if connection.vendor == "postgresql":
-            connection.close_pool()
+        if close_pool := getattr(connection, "close_pool", None):  # PostgreSQL's alone
+            close_pool()
 
 
 def _check_address(unit: ProcessingUnit) -> None:
