@@ -5,10 +5,13 @@ RUN = .venv/bin/python
 TEST_ARGUMENTS ?=
 # Most tests wait for processes: one more worker than there are cores (with two a core what waits was starved). Files stay together, so that each starts its servers once.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# Nights on several machines and under faults take as long as all the rest: a target of their own.
+WAYS = tests/ways tests/chaos
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
+PYTEST = mkdir -p $(TEST_HOME) && PYTHONDONTWRITEBYTECODE= AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo serve test lint format bench bench-recipes peers fuzz try-node try-slurm try-slurm-afar try-workers try-lan try-noshare clocks-and-disks docs requirements set-up set-up-development clean
+.PHONY: help demo serve test test-ways lint format bench bench-recipes peers fuzz try-node try-slurm try-slurm-afar try-workers try-lan try-noshare clocks-and-disks docs requirements set-up set-up-development clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,9 +23,11 @@ demo: set-up ## set up, start all, observe and reduce a night; NIGHT=DIR for you
 serve: set-up ## start the portal on the data kept in var/
 	@$(RUN) -m awportal.launcher serve --port $(PORT)
 
-test: set-up-development ## the whole test suite; TEST_ARGUMENTS= goes to pytest
-	@mkdir -p $(TEST_HOME) && PYTHONDONTWRITEBYTECODE= AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-		$(TEST_ARGUMENTS)
+test: set-up-development ## the test suite, but for the ways of working; TEST_ARGUMENTS= goes to pytest
+	@$(PYTEST) $(or $(TEST_ARGUMENTS),$(addprefix --ignore=,$(WAYS)) --durations 25 --durations-min 10)
+
+test-ways: set-up-development ## the five ways of working on short nights, wrong clocks, full disks, a sample of the chaos suite
+	@$(PYTEST) $(WAYS) --durations 0 --durations-min 10
 
 lint: set-up-development ## format, lint, types, import contracts, docstrings, migrations
 	@$(RUN) -m ruff format --check .

@@ -31,6 +31,8 @@ MASK_BITS: dict[int, str] = {
     USER: "user",
 }
 
+LARGEST_VALUE = 1e15  # of a pixel that has data: beyond it nothing is a number of photons, and sums lose the rest
+
 CONVENTION_CARD = "MASKCONV"
 CONVENTION = "BADBITS"
 CONVENTIONS = (CONVENTION, "1=GOOD", "1=BAD")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from recipes.errors import UsageError
 from recipes.frame import FloatArray, MaskArray
+from recipes.masks import LARGEST_VALUE
 
 LEAST_NOISE = 1e-6
-LARGEST = 1e15  # beyond it nothing is a number of photons, and the sums of a cell lose the rest
 
 
 class NoSkyError(UsageError):
@@ -66,7 +66,7 @@ def measure_sky(data: FloatArray, bad: NDArray[np.bool_], mesh: int = 64, filter
     if bad.all():
         raise NoSkyError(f"{about}every pixel is masked", hint="look at the calibrations and the saturation level")
     side_y, side_x = (_side(length, mesh) for length in data.shape)
-    lost = bad | ~(np.abs(data) < LARGEST)
+    lost = bad | ~(np.abs(data) < LARGEST_VALUE)
     if lost.all():
         raise NoSkyError(f"{about}no pixel is a number", hint="look at the calibrations")
     pixels = np.ascontiguousarray(np.where(lost, 0, data), dtype=np.float32)

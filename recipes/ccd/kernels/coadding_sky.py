@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.ccd.kernels.compiled import compiled, inlined, read_only, warm_up
-from recipes.ccd.sky import LARGEST
-from recipes.masks import NO_DATA
+from recipes.masks import LARGEST_VALUE, NO_DATA
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Masks = NDArray[np.uint16]
 
-_LARGEST = np.float32(LARGEST)
+_LARGEST = np.float32(LARGEST_VALUE)
 _BINS = 512
 _LEAST_BINS = 20  # of a sigma: beside a bright star it takes a closer look to see the sky
 _LOOKS = 6

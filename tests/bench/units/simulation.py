@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.bench.recipes.table import BenchTable
@@ -37,7 +38,8 @@ def simulate(
     unit: UnitUnderTest, slots: int, slots_a_node: int, seconds: float, job_seconds: tuple[float, float]
 ) -> Outcome:
     """Let so many slots work for so many seconds after all have begun; the jobs must wait already."""
-    return asyncio.run(_simulate(unit, slots, slots_a_node, seconds, job_seconds))
+    with ThreadPoolExecutor(1) as one:  # our own thread may have a loop already: Playwright leaves one behind
+        return one.submit(lambda: asyncio.run(_simulate(unit, slots, slots_a_node, seconds, job_seconds))).result()
 
 
 async def _simulate(
