@@ -92,7 +92,9 @@ class Breaker:
                 wait_for(happened, point, _ASK_AGAIN_SECONDS)
 
     def _bring_about(self, point: str) -> None:
-        if point.startswith("reap.") or point == "request.up":
+        if point.startswith("reap."):
+            self._kill_a_manager_at_work()
+        elif point == "request.up":
             self._kill_worker()
         elif point.startswith("fail.") or point == "request.fail":
             for family in self._servers.victims("job"):
@@ -109,6 +111,15 @@ class Breaker:
                 for file in objects.iterdir():
                     with contextlib.suppress(OSError):
                         file.unlink()
+
+    def _kill_a_manager_at_work(self) -> None:
+        """Kill a cluster manager that has a job: without one there is no lease to end, and a new one takes seconds."""
+        for family in self._servers.victims("job"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                above = [each for each in family[0].parents() if _is_manager(each)]
+                if above:
+                    _signal(above[:1], signal.SIGKILL)
+                    return
 
     def _kill_worker(self) -> None:
         for manager in self._servers.living("-m processing_units.cluster_manager"):
@@ -167,11 +178,19 @@ class Breaker:
             client.execute_command(*words)
 
 
+def _is_manager(process: psutil.Process) -> bool:
+    return "processing_units.cluster_manager" in _words(process)
+
+
 def _is_worker(process: psutil.Process) -> bool:
+    return "--node" in _words(process)
+
+
+def _words(process: psutil.Process) -> list[str]:
     try:
-        return "--node" in process.cmdline()
+        return process.cmdline()
     except psutil.Error:
-        return False
+        return []
 
 
 def _signal(family: list[psutil.Process], number: signal.Signals) -> None:
