@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 from dataserver.digests import HashedCopy, checked_sha256, digest_of_descriptor, writer_of
-from dataserver.errors import Busy, CacheFull, DiskFull, FetchFailed, WrongDigest, full_disk_reported
+from dataserver.errors import Busy, CacheFull, DiskFull, FetchFailed, TooLarge, WrongDigest, full_disk_reported
 from dataserver.store import reserve_room
 from dataserver.upstream import Upstream, shown
 
@@ -260,7 +260,10 @@ class ReadThroughCache:
             with open(incoming, "rb", buffering=0) as file:
                 if not os.path.samestat(os.fstat(file.fileno()), os.fstat(descriptor)):
                     raise FetchFailed("another file was put in place of the one that was to be filled")
-                copy.drain(file)
+                try:
+                    copy.drain(file)
+                except TooLarge as error:
+                    raise WrongDigest(f"more than the {size} bytes that were announced arrived") from error
             copy.check(sha256, size)
             return self._keep(incoming, descriptor, sha256, size)
 

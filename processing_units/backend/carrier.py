@@ -93,7 +93,7 @@ class Carrier:
 
     @staticmethod
     def _answer(connection: socket.socket, answer: CarryAnswer) -> None:
-        connection.sendall(answer.model_dump_json().encode())
+        connection.sendall(answer.model_dump_json().encode() + b"\n")
 
     def _at_work(self, connection: socket.socket, request: CarryRequest) -> CarryAnswer:
         """Carry, and let the node know now and then that it goes on."""

@@ -10,8 +10,10 @@ import os
 import secrets
 import shutil
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -53,24 +55,31 @@ class Carrier:
 
     def stage(self, staging_url: str, name: str, path: str | os.PathLike[str], sha256: str) -> Stored:
         """Hand a product in, as `dataserver.client.stage` does."""
-        outgoing = self._outgoing / secrets.token_hex(16)
-        try:
-            os.link(path, outgoing)
-        except OSError:  # another file system
-            shutil.copyfile(path, outgoing)
-        try:
-            with outgoing.open("rb") as held:
-                fcntl.flock(held, fcntl.LOCK_SH)
-                size = os.fstat(held.fileno()).st_size
-                url = below(staging_url, name)
-                answer = self._ask(CarryRequest(way="out", name=outgoing.name, url=url, sha256=sha256, size=size))
-        finally:
-            outgoing.unlink(missing_ok=True)
+        with self._laid_out(path) as (outgoing, size):
+            url = below(staging_url, name)
+            answer = self._ask(CarryRequest(way="out", name=outgoing.name, url=url, sha256=sha256, size=size))
         if answer.refused:
             raise UploadRefused(answer.error, answer.hint, answer.refused)
         if answer.error:
             raise FetchFailed(answer.error, answer.hint)
         return Stored(sha256, size)
+
+    @contextmanager
+    def _laid_out(self, path: str | os.PathLike[str]) -> Iterator[tuple[Path, int]]:
+        """Lay a file where the backend takes it from, held by us; yield its place and size."""
+        outgoing = self._outgoing / secrets.token_hex(16)
+        with ExitStack() as stack:
+            stack.callback(outgoing.unlink, missing_ok=True)
+            held: BinaryIO = stack.enter_context(open(path, "rb"))
+            fcntl.flock(held, fcntl.LOCK_SH)  # of all its names
+            try:
+                os.link(path, outgoing)
+            except OSError:  # another file system
+                copy = stack.enter_context(outgoing.open("xb"))
+                fcntl.flock(copy, fcntl.LOCK_SH)
+                shutil.copyfileobj(held, copy)
+                copy.flush()
+            yield outgoing, os.fstat(held.fileno()).st_size
 
     def _ask(self, request: CarryRequest) -> CarryAnswer:
         said = b""
@@ -78,7 +87,7 @@ class Carrier:
             with socket.create_connection(self._address, 10.0) as connection:
                 connection.settimeout(_SILENCE_SECONDS)
                 connection.sendall(request.model_dump_json().encode() + b"\n")
-                while not said.strip().endswith(b"}") and len(said) < _MOST_ANSWER:
+                while not said.endswith(b"}\n") and len(said) < _MOST_ANSWER:
                     piece = connection.recv(4096)
                     if not piece:
                         break

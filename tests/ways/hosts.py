@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,19 @@ class Host:
     def plug(self, *, into_the_net: bool) -> None:
         """Pull the cable, or plug it in again."""
         ip("link", "set", self._link, "up" if into_the_net else "down")
+
+    @contextlib.contextmanager
+    def slow_link(self, rate: str) -> Iterator[None]:
+        """Let no more than ``rate`` (as ``8mbit``) through the cable, either way."""
+        ends = [["tc"], ["tc", "-n", self.namespace]], [self._link, "eth0"]
+        for tc, device in zip(*ends, strict=True):
+            limit = ["rate", rate, "burst", "64k", "latency", "1s"]
+            subprocess.run([*tc, "qdisc", "add", "dev", device, "root", "tbf", *limit], check=True)
+        try:
+            yield
+        finally:
+            for tc, device in zip(*ends, strict=True):
+                subprocess.run([*tc, "qdisc", "del", "dev", device, "root"], check=True)
 
     def processes(self) -> list[int]:
         """Numbers of all processes on this host."""
