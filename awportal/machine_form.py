@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from django import forms
 
-from processing_units.frontend.unit_machines import FIELDS
+from processing_units.frontend.unit_machines import FIELDS, usual
 from recipes.errors import UsageError
 
 _LABELS = {
@@ -28,10 +28,11 @@ _CHOICES = {
 class MachineForm(forms.Form):
     """Name of a machine, and a field for each thing that is registered of it."""
 
-    name = forms.CharField(max_length=30, help_text="How it is called; another name registers another machine.")
+    name = forms.CharField(max_length=200, help_text="How it is called; another name registers another machine.")
 
     def __init__(self, data: Mapping[str, str] | None = None, initial: Mapping[str, str] | None = None) -> None:
         super().__init__(data, initial=dict(initial or {}))
+        default = usual()
         for name, help_text in FIELDS.items():
             label = _LABELS.get(name, name.capitalize())
             text = f"{help_text[0].upper()}{help_text[1:]}."
@@ -40,7 +41,11 @@ class MachineForm(forms.Form):
                     choices=_CHOICES[name], required=False, label=label, help_text=text
                 )
             else:
-                self.fields[name] = forms.CharField(max_length=300, required=False, label=label, help_text=text)
+                # What holds where nothing is typed is seen in its place.
+                widget = forms.TextInput({"placeholder": default[name]})
+                self.fields[name] = forms.CharField(
+                    max_length=300, required=False, label=label, help_text=text, widget=widget
+                )
 
     def wanted(self) -> dict[str, str]:
         """Return the fields that were sent."""

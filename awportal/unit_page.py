@@ -40,6 +40,7 @@ class UnitLook:
     settings: dict[str, str] = field(default_factory=dict)
     may_manage: bool = False
     has_machines: bool = False
+    wants_machines: bool = False  # it has none yet, and cannot work without
     canary: CanaryLook | None = None
     throughput: Throughput | None = None
     by_user: list[tuple[str, UserLoad]] = field(default_factory=list)
@@ -59,6 +60,7 @@ def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = Fals
         return look
     look.may_manage = may_manage_unit(unit, context)
     look.has_machines = unit.kind in KINDS and manages_units(context)
+    look.wants_machines = look.has_machines and not unit.kind_settings.get("hosts")
     look.throughput = throughput_of(unit, load.now)
     look.by_user = _by_user(load, context, everybody=look.may_manage)
     look.settings = shown(unit)

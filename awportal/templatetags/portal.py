@@ -41,6 +41,8 @@ SIGNS = {
     "held": ("wait", "!"),
 }
 _TROUBLE = re.compile(r"^[\d:.]* ?(?:\w+ )?(?:failed|error|usage|killed|out of)\b|Traceback|Error:", re.IGNORECASE)
+# How lines of a unified diff begin, the longer beginnings first.
+_DIFFERENCES = {"+++ ": "place", "--- ": "place", "@@ ": "place", "+": "added", "-": "removed"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -64,6 +66,19 @@ def marked_log(text: str) -> SafeString:
 
 def _marked(line: str) -> SafeString | str:
     return format_html('<b class="err">{}</b>', line) if _TROUBLE.search(line) else line
+
+
+@register.filter
+def marked_differences(text: str) -> SafeString:
+    """Return a unified diff, harmless, with what it adds and takes away told apart by colour beside the sign."""
+    return format_html_join("\n", "{}", ((_marked_difference(line),) for line in clean(text).split("\n")))
+
+
+def _marked_difference(line: str) -> SafeString | str:
+    for beginning, style in _DIFFERENCES.items():
+        if line.startswith(beginning):
+            return format_html('<span class="{}">{}</span>', style, line)
+    return line
 
 
 @register.simple_tag

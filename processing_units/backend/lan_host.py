@@ -58,7 +58,7 @@ class LanHost(KindSettings):
         "files by sftp",
     )
     data_folder: RemotePath | Literal[""] = Field(
-        default="", description="folder for inputs and running jobs; empty: remote_path"
+        default="", description="folder for inputs and running jobs; empty: the folder for software and logs"
     )
     data_bytes: Bytes = Field(default=20 << 30, description="bound of the inputs that are kept there, as 20G")
     owner: UserName = Field(

@@ -29,6 +29,11 @@ FIELDS: dict[str, str] = {
 _MOST_MACHINES = 1000
 
 
+def usual() -> dict[str, str]:
+    """Return what holds of a machine where nothing else is registered, as it would be typed."""
+    return {**_texts(LanHost(host="any")), "host": ""}
+
+
 def machines_of(unit: ProcessingUnit, context: Context) -> dict[str, dict[str, str]]:
     """Return the machines of a unit by name, with what is registered of each as it would be typed."""
     _require(unit, context)
@@ -75,8 +80,8 @@ def change_machine(
             hosts[position] = machine
         _keep(row, hosts if mine else [*hosts, machine])
         after = _texts(machine)
-        usual = before or {**_texts(LanHost(host=machine.host)), "host": ""}
-        changed = [key for key in after if usual[key] != after[key]]
+        was = before or usual()
+        changed = [key for key in after if was[key] != after[key]]
         made = [Changed(f"machine {name}"[:40], _line(before, changed), _line(after, changed))] if changed else []
         note_changes(row, made, user, user.get_username())
     unit.refresh_from_db()
@@ -93,8 +98,8 @@ def remove_machine(unit: ProcessingUnit, name: str, context: Context) -> None:
         if not gone:
             raise NotFound(f"machine {name!r} is not registered in unit {unit.name}")
         _keep(row, [host for host in hosts if host.title != name])
-        usual = _texts(LanHost(host="any"))
-        before = _line(_texts(gone[0]), [key for key in FIELDS if key == "host" or _texts(gone[0])[key] != usual[key]])
+        known, default = _texts(gone[0]), usual()
+        before = _line(known, [key for key in FIELDS if known[key] != default[key]])
         note_changes(row, [Changed(f"machine {name}"[:40], before, "")], user, user.get_username())
     unit.refresh_from_db()
 

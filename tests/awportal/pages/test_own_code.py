@@ -38,6 +38,17 @@ def test_a_bundle_is_brought_and_shown_as_text(shipper: User, browser_of: Callab
     assert CodeBundle.objects.get().digest[:12] in browser.get("/code/").content.decode()
 
 
+def test_what_it_adds_and_takes_away_is_told_apart(
+    bundle: CodeBundle, shipper: User, browser_of: Callable[..., Any]
+) -> None:
+    bundle.differences = "--- standard/a.py\n+++ bundle/a.py\n@@ -1 +1 @@\n-old = 1\n+new = '<b>'\x1b[31m\n kept"
+    bundle.save()
+    page = browser_of(shipper).get(f"/code/{bundle.pk}/").content.decode()
+    assert '<span class="place">+++ bundle/a.py</span>' in page
+    assert '<span class="removed">-old = 1</span>' in page
+    assert '<span class="added">+new = &#x27;&lt;b&gt;&#x27;␛[31m</span>\n kept' in page
+
+
 def test_what_is_wrong_with_it_is_told(shipper: User, ben: User, browser_of: Callable[..., Any]) -> None:
     answer = browser_of(shipper).post("/code/", {"file": SimpleUploadedFile("x.zip", b"no zip")})
     assert (answer.status_code, "cannot be read" in answer.content.decode()) == (422, True)

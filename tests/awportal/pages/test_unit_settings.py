@@ -38,8 +38,8 @@ def test_the_form_shows_what_is_and_changes_it(unit: ProcessingUnit, staff: User
     unit.refresh_from_db()
     assert (unit.slots, unit.wall_seconds, unit.recipes_allowed, unit.alias) == (3, 7200, ["Bias"], "here")
     page = text_of(browser.get("/units/local/"))
-    assert re.search(r"staff slots 2 3 ", page)
-    assert re.search(r"staff walltime 3600 7200 ", page)
+    assert re.search(r"staff slots 2 → 3 ", page)
+    assert re.search(r"staff walltime 3600 → 7200 ", page)
 
 
 def test_what_is_wrong_is_told_beside_its_field(unit: ProcessingUnit, staff: User, browser_of: Browser) -> None:
@@ -61,7 +61,7 @@ def test_one_button_drains_and_one_accepts(unit: ProcessingUnit, staff: User, an
     assert "Accept jobs" in text_of(browser.get("/units/local/"))
     theirs = text_of(browser_of(anna).get("/units/local/"))
     assert "Accept jobs" not in theirs
-    assert re.search(r"staff accepting yes no ", theirs), "whoever uses the unit sees who changed it"
+    assert re.search(r"staff accepting yes → no ", theirs), "whoever uses the unit sees who changed it"
 
 
 def test_what_waits_is_moved(waiting: Run, unit: ProcessingUnit, anna: User, browser_of: Browser) -> None:
