@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recipes.ccd.clipping import clipped_statistics
+from recipes.ccd.clipping import SampleStatistics, clipped_statistics
+from recipes.ccd.kernels.sample import clipped_counts
 
 
 def test_statistics_without_outliers_are_those_of_the_rest():
@@ -23,6 +24,17 @@ def test_statistics_of_coarse_whole_numbers_are_right():
     values = np.round(np.random.default_rng(3).normal(0, 0.6, 100_000))
     found = clipped_statistics(values, 5.0, 10)
     assert found.stdev == pytest.approx(np.sqrt(0.36 + 1 / 12), rel=0.01)
+
+
+@pytest.mark.parametrize("noise", [0.35, 0.6, 1.0, 1.2, 1.5, 2.0, 2.5])
+def test_the_first_cut_does_not_eat_into_numbers_that_come_in_steps(noise):
+    """The MAD of whole numbers is whole: 2 where it ought to be 2.5, and a cut at 5 sigma of that is one at 4."""
+    values = np.round(np.random.default_rng(5).normal(0, np.hypot(noise, noise), 200_000)).astype(np.int64)
+    counts = np.bincount(values - values.min())
+    for found in (clipped_statistics(values), SampleStatistics(*clipped_counts(counts, int(values.min()), 5.0, 5))):
+        # Of 200,000 Gaussian values 0.1 is farther than 5 sigma: one of them is 6e-5 of the variance.
+        assert found.stdev == pytest.approx(np.std(values), rel=2e-4)
+        assert found.count >= values.size - 4
 
 
 def test_statistics_of_nothing_are_not_a_number():

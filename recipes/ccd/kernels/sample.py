@@ -257,9 +257,11 @@ def clipped(values: Any, good: Any, threshold: float, iterations: int) -> tuple[
     median = _of_ranks(bracket, less, within, ranks[0], ranks[1])
     about = values.dtype.type(median)
     distances = _distances(pilot, about)
-    sigma = MAD_TO_SIGMA * _select(values, good, number, about, True, (number - 1) // 2, number // 2, distances)
-    # Numbers that come in steps have a MAD of whole steps, or none; the floor keeps the first cut from eating in.
-    sigma = max(sigma, _least_step(pilot))
+    deviation = _select(values, good, number, about, True, (number - 1) // 2, number // 2, distances)
+    # Numbers that come in steps have a MAD of whole steps, or none, which may be half a step too small: a first cut
+    # that eats in is never made good.
+    step = _least_step(pilot)
+    sigma = max(MAD_TO_SIGMA * (deviation + 0.5 * step), step)
     low, high, kept = -_LARGEST, _LARGEST, number
     _, _, total, square = _moments(values, good, low, high, median)
     if sigma == 0:
@@ -306,8 +308,8 @@ def clipped_counts(counts: Any, first: int, threshold: float, iterations: int) -
     distances = np.zeros(2 * len(counts), np.int64)  # in halves
     for place in range(len(counts)):
         distances[int(abs(2 * (place - median)))] += counts[place]
-    sigma = MAD_TO_SIGMA * 0.5 * _middle_of_counts(distances, 0, len(distances), number)
-    sigma = max(sigma, _step_of_counts(counts))
+    step = _step_of_counts(counts)
+    sigma = max(MAD_TO_SIGMA * 0.5 * (_middle_of_counts(distances, 0, len(distances), number) + step), step)
     low, end, kept = 0, len(counts), number
     mean, spread = _moments_of_counts(counts, low, end, kept)
     sigma = sigma if sigma > 0 else spread
