@@ -24,6 +24,8 @@ TEMPERATURE_TOLERANCE = 2.0
 TEMPERATURE_MATTERS = frozenset({"DarkFrame"})
 # A frame and the bias it is corrected with have gone through the same overscan method (recipes.md, Conventions).
 OVERSCAN_MATTERS = frozenset({"BiasFrame"})
+# What only mends a little is worse than nothing where its own quality is in doubt, unless a person called it good.
+DOUBT_MATTERS = frozenset({"IlluminationCorrectionFrame"})
 RIVALS_TOLD = 5
 # Which section each overscan method reads (1-4 as one number, 5-8 per line), and what serves in its stead, in order.
 _SECTIONS = ("prescan_x", "overscan_x", "prescan_y", "overscan_y")
@@ -189,6 +191,8 @@ def _lack(candidate: _Candidate, request: Request) -> str:
     wanted, at = request.wanted, request.at
     if candidate.is_valid == Validity.BAD:
         return "was called bad"
+    if candidate.kind in DOUBT_MATTERS and candidate.quality_flags and candidate.is_valid != Validity.GOOD:
+        return f"its quality flags are {candidate.quality_flags}: none is better, unless you name it"
     if candidate.readout_mode != wanted.readout_mode:
         return f"readout mode {candidate.readout_mode}, not {wanted.readout_mode}"
     if at is None or not _covers(candidate, at):

@@ -64,7 +64,8 @@ def illumination(
     1995, A&AS 113, 587; Koch et al. 2004, AN 325, 299, mend a mosaic's as is done here). What each star says of the
     zeropoint is fitted by :math:`Z_c + P(\xi, \eta)`, with one :math:`Z_c` a chip, so that differences between chips
     do not bend the surface, and a polynomial :math:`P` on the tangent plane about the pointing. Magnitudes are mended
-    by adding :math:`P`, frames by dividing by :math:`10^{0.4 P}`.
+    by adding :math:`P`, frames by dividing by :math:`10^{0.4 P}`. `significance` is that of all terms of :math:`P` at
+    once (F test): a surface that chance alone may have made is flagged, and the archive chooses no flagged correction.
     """
     catalogues, left_out = _of_each_chip(photometric_catalogues)
     pointing = _check(catalogues)
@@ -78,7 +79,7 @@ def illumination(
     worst = _worst_error(surface, grids, catalogues)
     report(0.5, "making a frame for each chip")
     maps = [IlluminationMap(surface, *grid, shape=_shape(table)) for grid, table in zip(grids, catalogues, strict=True)]
-    of_chips = [_frame_product(table, made) for table, made in zip(catalogues, maps, strict=True)]
+    of_chips = [_frame_product(table, made, fit) for table, made in zip(catalogues, maps, strict=True)]
     return Outcome((_correction(catalogues, stars, fit, surface, grids, pointing, worst), *of_chips), tuple(left_out))
 
 
@@ -201,7 +202,7 @@ def _worst_error(surface: Surface, grids: Sequence[tuple[Floats, ...]], catalogu
     return worst
 
 
-def _frame_product(table: Table, made: IlluminationMap) -> Product:
+def _frame_product(table: Table, made: IlluminationMap, fit: IlluminationFit) -> Product:
     low, high = made.extremes
     measured = [
         Measured("mean", 1.0),
@@ -209,6 +210,7 @@ def _frame_product(table: Table, made: IlluminationMap) -> Product:
         Measured("maximum", high),
         Measured("peak_to_peak", high - low),
         Measured("largest_error", made.largest_error),
+        Measured("significance", fit.significance, unit="sigma"),
     ]
     attributes = attributes_of([table])
     frame = Frame(made.data, variance=made.variance, attributes=attributes, unit="", name=_name(table))
@@ -252,6 +254,7 @@ def _correction(
         Measured("chi2", fit.chi2),
         Measured("peak_to_peak", high - low, worst, "mag"),
         Measured("peak_to_peak_error", worst, unit="mag"),
+        Measured("significance", fit.significance, unit="sigma"),
         Measured("chips", len(names)),
     ]
     shift = {name: round(float(offset), 5) for name, offset, count in zip(names, fit.offsets, counts, strict=True)
@@ -267,7 +270,7 @@ def _correction(
 
 RECIPE = Recipe(
     name="Illumination",
-    version="1",
+    version="2",
     function=illumination,
     inputs=(Input("photometric_catalogues", ("PhotSrcCatalog",), minimum=1, maximum=None, primary=True),),
     outputs=("IlluminationCorrection", "IlluminationCorrectionFrame"),

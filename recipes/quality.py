@@ -170,17 +170,20 @@ _ZEROPOINT = {
 }
 LIMITS["PhotometricParameters"] = _ZEROPOINT
 LIMITS["PhotSrcCatalog"] = _ZEROPOINT
-# Flats are seldom wrong by a tenth; a scatter of a tenth is no illumination's.
+# Flats are seldom wrong by a tenth; a scatter of a tenth is no illumination's. Below 3 sigma the stars are as well
+# explained by flats that are right.
 LIMITS["IlluminationCorrection"] = {
     "star_count": Limit(COUNT, minimum=20.0),
     "residual_rms": Limit(NOISE, maximum=0.1),
     "peak_to_peak": Limit(FLATNESS, maximum=0.3),
     "peak_to_peak_error": Limit(UNCERTAIN, maximum=0.05),
+    "significance": Limit(UNCERTAIN, minimum=3.0),
 }
 LIMITS["IlluminationCorrectionFrame"] = {
     "mean": Limit(NORMALISATION, minimum=0.999, maximum=1.001),
     "peak_to_peak": Limit(FLATNESS, maximum=0.3),
     "largest_error": Limit(UNCERTAIN, maximum=0.03),
+    "significance": Limit(UNCERTAIN, minimum=3.0),
 }
 LIMITS["AssociateList"] = {
     "matched_count": Limit(COUNT, minimum=1.0),

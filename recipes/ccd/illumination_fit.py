@@ -15,6 +15,7 @@ Bools = NDArray[np.bool_]
 LEAST_SCATTER = 0.003  # mag: no star is better than that, so none holds the surface alone
 _ROUNDS = 20
 _STEP = 16  # pixels between the nodes of a map: a polynomial hardly bends over them
+_LEAST_CHANCE = 1e-300
 _LOG = 0.4 * np.log(10)
 
 
@@ -56,7 +57,10 @@ class Surface:
 
 @dataclass(frozen=True)
 class IlluminationFit:
-    """A surface, the zeropoint of each chip beside it, what is left of each star, and which stars were used."""
+    """A surface, the zeropoint of each chip beside it, what is left of each star, and which stars were used.
+
+    ``significance`` tells how sure it is that there is a surface at all, as so many sigma of a Gaussian.
+    """
 
     surface: Surface
     offsets: Floats
@@ -65,6 +69,7 @@ class IlluminationFit:
     rms: float
     scatter: float
     chi2: float
+    significance: float
 
 
 def fit_illumination(
@@ -117,7 +122,17 @@ def fit_illumination(
     whole[1:, 1:] = covariance[chips:, chips:]
     surface = Surface(order, scale, np.concatenate([[0.0], solution[chips:]]), whole)
     rms = float(np.sqrt(np.sum(residuals[used] ** 2) / freedom))
-    return IlluminationFit(surface, solution[:chips], residuals, used, rms, scatter, chi2)
+    significance = _significance(surface.coefficients[1:], whole[1:, 1:], freedom)
+    return IlluminationFit(surface, solution[:chips], residuals, used, rms, scatter, chi2, significance)
+
+
+def _significance(coefficients: Floats, covariance: Floats, freedom: int) -> float:
+    """Return how unlikely such coefficients are where all are 0 in truth (F test of all at once), in sigma."""
+    from scipy.stats import f, norm
+
+    terms_fitted = len(coefficients)
+    ratio = float(coefficients @ np.linalg.solve(covariance, coefficients)) / terms_fitted
+    return float(norm.isf(0.5 * max(float(f.sf(ratio, terms_fitted, freedom)), _LEAST_CHANCE)))
 
 
 def _solve(design: Floats, values: Floats, weights: Floats) -> tuple[Floats, Floats] | None:

@@ -45,6 +45,16 @@ def test_what_is_flagged_serves_where_nothing_else_does(context: Context, make_p
     assert choice.reason.endswith("although its quality flags are 4: there is none without")
 
 
+def test_a_doubtful_illumination_correction_is_worse_than_none(context: Context, make_product: Make) -> None:
+    kind = "IlluminationCorrectionFrame"
+    flagged = make_product(kind=kind, filter_name="V", quality_flags=32)
+    choice = choose(context, kind, WANTED, NOON)
+    assert choice.product is None
+    assert choice.rivals == [f"{flagged.name}: its quality flags are 32: none is better, unless you name it"]
+    trusted = make_product(kind=kind, filter_name="V", quality_flags=32, is_valid=Validity.GOOD)
+    assert choose(context, kind, WANTED, NOON).product == trusted
+
+
 @pytest.mark.parametrize(
     ("given", "lack"),
     [

@@ -16,6 +16,7 @@ from recipes.fits_writing import attributes_to_store
 from recipes.frame import Frame
 from recipes.illumination import illumination
 from recipes.products import Product
+from recipes.quality import UNCERTAIN, judge
 from recipes.tables import Column, Table
 from recipes.values import IlluminationCorrection
 from recipes.zeropoint import zeropoint
@@ -115,6 +116,18 @@ def test_frames_divided_by_it_have_one_zeropoint_everywhere(night: PhotometryNig
     assert mended < 1.05 * perfect
 
 
+def test_a_surface_that_chance_alone_may_have_made_is_flagged(catalogues: list[Table], products) -> None:
+    """Flats that are right, stars as good as before: what the fit finds are their errors."""
+    random = np.random.default_rng(7)
+    right = []
+    for table in catalogues:
+        errors = np.asarray(table.columns["ZPERR"].values, float)
+        values = Column(24 + random.normal(0, np.hypot(errors, 0.01)), "mag")
+        right.append(replace(table, columns=dict(table.columns) | {"ZP": values}))
+    for made, flags in ((products, 0), (illumination(right).products, UNCERTAIN)):
+        assert [judge(product.kind, product.measured, {})[1] & UNCERTAIN for product in made] == [flags] * 5
+
+
 def test_what_is_stored_is_read_again(products) -> None:
     stored = attributes_to_store(products[0])
     again = IlluminationCorrection.read("i", FrameAttributes(**stored), None)
@@ -178,7 +191,7 @@ def test_what_cannot_be_right_is_refused(catalogues: list[Table], message: str, 
 def test_the_fit_is_honest_about_its_errors() -> None:
     random = np.random.default_rng(5)
     coefficients = np.array([0.0, 0.02, -0.01, -0.05, 0.01, -0.04])
-    pulls = []
+    pulls, surfaces, by_chance = [], [], []
     for _ in range(200):
         xi, eta = random.uniform(-1, 1, (2, 160))
         chip = (xi > 0).astype(np.int64) + 2 * (eta > 0)
@@ -189,7 +202,16 @@ def test_the_fit_is_honest_about_its_errors() -> None:
         assert fit is not None
         assert not fit.used[:4].any()
         scaled = fit.surface.coefficients[1:] / fit.surface.scale ** np.array([sum(term) for term in terms(2)[1:]])
+        surfaces.append(fit.significance)
+        values -= powers(xi, eta, 2) @ coefficients
+        flat = fit_illumination(xi, eta, values, errors, chip, order=2, clip=3.0)
+        assert flat is not None
+        by_chance.append(flat.significance)
         pulls.append((scaled - coefficients[1:]) / np.sqrt(np.diag(fit.surface.covariance)[1:]))
     # 1000 pulls: width to 0.03; the scatter is itself estimated.
     assert np.std(pulls) == pytest.approx(1.0, abs=0.15)
     assert np.abs(np.mean(pulls, axis=0)).max() < 0.3
+    assert min(surfaces) > 5
+    # Where there is none its significance is |N(0, 1)|: in 200 tries 9 beyond 2 sigma; pulls of 1.15, 25 of them.
+    assert np.sum(np.array(by_chance) > 2) < 45
+    assert np.mean(np.array(by_chance) > 3) < 0.05
