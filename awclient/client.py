@@ -67,6 +67,10 @@ class Portal:
         """Return the recipes in the order in which a night needs them, with inputs and parameters."""
         return list(self._json("GET", "/recipes")["items"])
 
+    def kinds(self) -> list[Json]:
+        """Return the kinds of products: name, description, whether raw."""
+        return list(self._json("GET", "/kinds")["items"])
+
     def recipe(self, name: str, code: str = "") -> Json:
         """Return one recipe with its documentation and schema; of one's own code where its digest is given."""
         return self._json("GET", f"/recipes/{_segment(name)}", params={"code": code} if code else None)

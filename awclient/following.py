@@ -64,6 +64,18 @@ class LogFollower:
                 out(marked)
 
 
+def whole_log(portal: Portal, run: int, job: int) -> str:
+    """Return all that a job has logged so far in its last attempt."""
+    pieces: list[str] = []
+    offset = 0
+    while True:
+        piece = portal.log(run, job, offset)
+        if int(piece["next_offset"]) == offset:
+            return "".join(pieces)
+        pieces.append(str(piece["text"]))
+        offset = int(piece["next_offset"])
+
+
 def describe(status: RunStatus) -> str:
     """Return in a line how a run stands."""
     total = sum(status.counts.values())

@@ -164,7 +164,7 @@ def logs(
     json: JsonOption = False,
 ) -> None:
     """Write the logs of a run's jobs, in order; with -f while they grow."""
-    from awclient.following import LogFollower
+    from awclient.following import LogFollower, whole_log
 
     with session_of(context).open() as portal:
         found = portal.run(run)
@@ -174,7 +174,7 @@ def logs(
         if json:
             if follow:
                 raise UsageProblem("--json gives the whole log at once: leave out --follow")
-            out_json([{"job": number, "text": _whole_log(portal, run, number)} for number in numbers])
+            out_json([{"job": number, "text": whole_log(portal, run, number)} for number in numbers])
             return
         follower = LogFollower(portal, run, job)
         if not follow:
@@ -229,17 +229,6 @@ def _wait(portal: Portal, run: int, with_logs: bool, timeout: float | None, json
     from awclient.following import follow_chain
 
     return follow_chain(portal, run, logs=with_logs, quiet=json, timeout=timeout, logs_to_stderr=json)
-
-
-def _whole_log(portal: Portal, run: int, job: int) -> str:
-    pieces: list[str] = []
-    offset = 0
-    while True:
-        piece = portal.log(run, job, offset)
-        if int(piece["next_offset"]) == offset:
-            return "".join(pieces)
-        pieces.append(str(piece["text"]))
-        offset = int(piece["next_offset"])
 
 
 def _jobs(status: RunStatus) -> str:

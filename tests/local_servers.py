@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import dataserver
+from dataserver.store import Store
 
 
 def free_port() -> int:
@@ -26,3 +32,22 @@ def eventually(condition: Callable[[], object], seconds: float = 90.0, what: str
     while not condition():
         assert time.monotonic() < until, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving_files(store: Store, key: bytes) -> Iterator[str]:
+    """Serve a store as a data server of its own would; give its URL."""
+    server = make_server("127.0.0.1", 0, dataserver.application(store, key), handler_class=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

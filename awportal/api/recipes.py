@@ -12,6 +12,7 @@ from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
 from processing_units.frontend.own_recipes import find_recipe_of
 from recipes.catalogue import all_recipes
+from recipes.kinds import KINDS
 from recipes.recipe import Recipe, Scalar
 
 router = Router(tags=["recipes"])
@@ -69,6 +70,30 @@ class RecipeList(BaseModel):
     """Recipes, in the order in which a night needs them."""
 
     items: list[RecipeInformation]
+
+
+class KindInformation(BaseModel):
+    """A kind of product."""
+
+    name: str
+    description: str
+    raw: bool
+
+
+class KindList(BaseModel):
+    """Kinds of products, raw ones first."""
+
+    items: list[KindInformation]
+
+
+@router.get("/kinds", response=KindList)
+def list_kinds(request: HttpRequest) -> KindList:
+    """List the kinds of products that the archive holds."""
+    return KindList(
+        items=[
+            KindInformation(name=kind.name, description=kind.description, raw=kind.is_raw) for kind in KINDS.values()
+        ]
+    )
 
 
 @router.get("/recipes", response=RecipeList, by_alias=True)

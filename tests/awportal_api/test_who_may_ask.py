@@ -28,7 +28,7 @@ def test_nobody_gets_nothing(db: None, method: str, path: str) -> None:
 
 def test_the_interface_has_what_the_command_line_needs() -> None:
     assert {path.removeprefix("/api/v1") for _, path in operations()} == {
-        "/recipes", "/recipes/{name}", "/products", "/products/{number}", "/products/{number}/download",
+        "/kinds", "/recipes", "/recipes/{name}", "/products", "/products/{number}", "/products/{number}/download",
         "/products/publish", "/ingest", "/ingest/catalogue", "/ingest/reduced", "/limits", "/limits/learn",
         "/limits/clear",
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",

@@ -1,4 +1,4 @@
-"""What is downloaded opens in its own readers: astropy, SExtractor, fitsverify, STILTS and asdf."""
+"""What is downloaded opens in its own readers: astropy, SExtractor, fitsverify, STILTS, asdf; a script uses it too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 from astropy.io.votable import parse_single_table
 
-from tests.night.installation import Installation
+from tests.night.installation import SCRIPTS, Installation
 from tests.programs import needs_program
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
@@ -102,3 +102,37 @@ def test_a_whole_run_comes_as_one_archive(reduced: Installation, tmp_path: Path)
     with zipfile.ZipFile(tmp_path / "run.zip") as archive:
         assert archive.testzip() is None
         assert f"{product['name']}.fits" in {Path(name).name for name in archive.namelist()}
+
+
+OLD_SCRIPT = """
+jobs = {}
+for chip in sorted({frame.chip for frame in RawScienceFrame.filter.name == 'r'}):
+    frame = (RawScienceFrame.chip == chip)[0]
+    jobs[chip] = dpu.run('Reduce', i=frame.instrument, d=str(frame.night), f='r', c=chip, C=1)
+dpu.wait()
+for chip, jobid in jobs.items():
+    if dpu.get_status(jobid) != 'done':
+        print('gap', chip, dpu.get_logs(jobid))
+    for reduced in dpu.get_job_result(jobid):
+        if reduced.kind == 'ReducedScienceFrame':
+            print('reduced', chip, reduced.filename, reduced.retrieve('here').stat().st_size, len(reduced.inputs))
+assert dpu.get_jobids() == list(jobs.values())
+chain = dpu.run('Reduce>Science', filenames=RawScienceFrame.chip == chip)
+print('chain', dpu.wait(chain), {frame.kind for frame in dpu.get_job_result(chain)})
+"""
+
+
+def test_an_old_user_s_script_runs_at_the_awe_prompt(reduced: Installation, tmp_path: Path) -> None:
+    """A loop over chips, a wait, a look at each result: as it was written for Astro-WISE."""
+    (tmp_path / "script.py").write_text(OLD_SCRIPT)
+    result = subprocess.run(
+        [str(SCRIPTS / "awe"), str(tmp_path / "script.py")],
+        env=reduced.environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = [line.split() for line in result.stdout.splitlines()]
+    science = reduced.products("--kind", "RawScience")
+    assert sorted(line[1] for line in told if line[0] == "reduced") == sorted(frame["chip"] for frame in science)
+    [chain] = [line for line in told if line[0] == "chain"]
+    assert chain[1] == "done"
+    assert "'RegriddedFrame'" in " ".join(chain) or "'CalibratedScienceFrame'" in " ".join(chain)

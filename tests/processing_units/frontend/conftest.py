@@ -37,7 +37,7 @@ from processing_units.frontend.fail import fail
 from processing_units.frontend.models import Attempt, Job, ProcessingUnit, Run
 from processing_units.frontend.submit import submit
 from recipes.kinds import KINDS
-from tests.local_servers import eventually, free_port, listens
+from tests.local_servers import eventually, free_port, listens, serving_files
 
 TREE = Path(__file__).resolve().parents[3]
 UNIT_KEY = "the-key-of-the-unit"
@@ -314,18 +314,5 @@ def in_process(code: str, *arguments: Any, **more: str) -> subprocess.CompletedP
 @pytest.fixture
 def live_data_server(store: Store, settings: Any) -> Iterator[str]:
     """The data server as a process of its own would serve it; returns its URL."""
-    from wsgiref.simple_server import WSGIRequestHandler, make_server
-
-    import dataserver
-
-    class Quiet(WSGIRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = make_server("127.0.0.1", 0, dataserver.application(store, settings.DATA_KEY), handler_class=Quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving_files(store, settings.DATA_KEY) as url:
+        yield url

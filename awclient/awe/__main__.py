@@ -1,0 +1,5 @@
+"""``python -m awclient.awe``: the prompt."""
+
+from awclient.awe.prompt import main
+
+main()
