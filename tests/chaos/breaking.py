@@ -166,7 +166,7 @@ class Breaker:
             time.sleep(seconds)
             self._servers.postgresql.start()
         else:
-            _cut_sessions()
+            _cut_sessions(self._servers.postgresql.url)
         return happened
 
     def _redis(self, *words: str) -> None:
@@ -210,12 +210,13 @@ def _hold(database: Path, seconds: float) -> None:
         connection.close()
 
 
-def _cut_sessions() -> None:
-    from django.db import connection
+def _cut_sessions(url: str) -> None:
+    import psycopg
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-                       "AND backend_type = 'client backend'")  # fmt: skip
+    # A connection of its own: ours may have ended with a server that was killed before.
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                           "AND backend_type = 'client backend'")  # fmt: skip
 
 
 def remove(folder: Path) -> None:
