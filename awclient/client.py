@@ -195,6 +195,21 @@ class Portal:
         if not response.is_success:
             raise self._error(response)
 
+    def data_servers(self) -> list[Json]:
+        """Return the caching data servers, and how each is now."""
+        return list(self._json("GET", "/data-servers")["items"])
+
+    def register_data_server(self, name: str, address: str, *, anew: bool) -> Json:
+        """Register a caching data server; the answer tells its key, this once."""
+        path = f"/data-servers/{_segment(name)}"
+        return self._json("POST", path, json={"address": address, "anew": anew})
+
+    def remove_data_server(self, name: str) -> None:
+        """Take a caching data server off."""
+        response = self.call("DELETE", f"/data-servers/{_segment(name)}")
+        if not response.is_success:
+            raise self._error(response)
+
     def test_unit(self, name: str) -> int:
         """Have the unit's backend look at its hosts; return the number of the test."""
         return int(self._json("POST", f"/units/{_segment(name)}/test")["number"])

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from awclient import data_commands, limits_command, night_command, run_commands, units_command
+from awclient import data_commands, data_servers_command, limits_command, night_command, run_commands, units_command
 from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
 from awclient.session import JsonOption, Session, complete_recipe, keep_recipe_names, session_of
 from awclient.terminal import clean, out, out_json, out_table, say
@@ -29,6 +29,7 @@ data_commands.register(app)
 night_command.register(app)
 limits_command.register(app)
 units_command.register(app)
+data_servers_command.register(app)
 
 
 @app.callback()

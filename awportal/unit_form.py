@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import forms
 
 from archive.context import Context
-from processing_units.frontend.models import ProcessingUnit
+from processing_units.frontend.models import CachingDataServer, ProcessingUnit
 from processing_units.frontend.unit_changes import settings_for
 from processing_units.frontend.unit_settings import shown
 from recipes.errors import UsageError
@@ -38,6 +38,10 @@ class UnitForm(forms.Form):
             }
             if setting.name == "accepting":
                 choices = [("yes", "yes"), ("no", "no: drain")]
+                self.fields[setting.name] = forms.ChoiceField(choices=choices, **common)
+            elif setting.name == "data_server":
+                known = CachingDataServer.objects.order_by("name").values_list("name", "address")
+                choices = [("", "the portal's own"), *((name, f"{name}: {address}") for name, address in known)]
                 self.fields[setting.name] = forms.ChoiceField(choices=choices, **common)
             else:
                 widget = forms.Textarea({"rows": 2}) if setting.name in _LONG else forms.TextInput

@@ -4,7 +4,21 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path
 
 from awportal.api import api
-from awportal.views import account, archive, code, errors, home, jobs, joining, products, recipes, runs, units, upload
+from awportal.views import (
+    account,
+    archive,
+    code,
+    data_servers,
+    errors,
+    home,
+    jobs,
+    joining,
+    products,
+    recipes,
+    runs,
+    units,
+    upload,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -49,6 +63,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<int:pk>/<int:ordinal>/log/", jobs.job_log, name="job-log"),
     path("units/", units.units, name="units"),
     path("units/<slug:name>/", units.unit, name="unit"),
+    path("data-servers/", data_servers.data_servers, name="data-servers"),
     path("awworker", joining.awworker, name="awworker"),
     path("units/<slug:name>/settings/", units.unit_settings, name="unit-settings"),
     path("units/<slug:name>/machines/", units.unit_machines, name="unit-machines"),

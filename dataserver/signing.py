@@ -129,7 +129,7 @@ def verify(
         if method not in {"GET", "HEAD"} or not is_peer(via):
             raise NotAllowed(
                 "this link leads through a caching data server that is not registered here",
-                hint="a process manager registers it: manage.py data_server register",
+                hint="an administrator registers it: awrecipe data-servers NAME ADDRESS",
             )
         return [peer_key(key, via).key for key in keys]
 
@@ -196,7 +196,7 @@ def peer_key_text(own: PeerKey) -> str:
 
 def read_peer_key(path: str | os.PathLike[str]) -> PeerKey:
     """Read the key file of a caching data server."""
-    hint = "`manage.py data_server register NAME ADDRESS` writes one, on the portal's machine"
+    hint = "`awrecipe data-servers NAME ADDRESS` writes one"
     try:
         peer, _, key = Path(path).read_text(encoding="ascii").strip().partition(":")
     except (OSError, ValueError) as error:

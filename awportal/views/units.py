@@ -16,7 +16,12 @@ from awportal.unit_form import UnitForm
 from awportal.unit_page import look_at_unit
 from awportal.views.errors import refusals_told
 from processing_units.frontend.cancel import cancel_on_unit
-from processing_units.frontend.permissions import find_unit, require_management_of_unit, visible_units
+from processing_units.frontend.permissions import (
+    find_unit,
+    manages_units,
+    require_management_of_unit,
+    visible_units,
+)
 from processing_units.frontend.unit_changes import change_unit
 from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine
 from recipes.errors import UsageError
@@ -29,7 +34,8 @@ def units(request: HttpRequest) -> HttpResponse:
     """List the units that this user may know of."""
     context = context_of(request.user)
     looks = [look_at_unit(each, context) for each in visible_units(context).order_by("name")]
-    return render(request, "parts/unit_list.html" if wants_part(request) else "units.html", {"looks": looks})
+    answer = {"looks": looks, "may_manage": manages_units(context)}
+    return render(request, "parts/unit_list.html" if wants_part(request) else "units.html", answer)
 
 
 @login_required

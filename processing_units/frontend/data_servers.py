@@ -1,4 +1,4 @@
-"""Caching data servers: registered by a process manager, named by units, accepted by the portal's own as peers."""
+"""Caching data servers: registered by an administrator, named by units, accepted by the portal's own as peers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def look(data_server: CachingDataServer) -> tuple[bool, str]:
         with error:
             return False, f"it answered {error.code}: its disk may be full"
     except (OSError, ValueError) as error:
-        return False, f"it does not answer: {getattr(error, 'reason', error)}; is it up, is the address right?"
+        reason = getattr(error, "reason", error)
+        words = getattr(reason, "strerror", None) or reason
+        return False, f"it does not answer: {words}; is it up, is the address right?"
     if not isinstance(said, dict) or said.get("peer") != data_server.peer:
         return False, "it holds another key than the one it was registered with: give it the last key file"
     if said.get("upstream") != "answers":

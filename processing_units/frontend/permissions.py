@@ -65,6 +65,12 @@ def manages_units(context: Context) -> bool:
     return user is not None and user.is_active and user.is_staff
 
 
+def is_administrator(context: Context) -> bool:
+    """Whether this context is an administrator's, who hands out what opens everything."""
+    user = context.user
+    return user is not None and user.is_active and user.is_superuser
+
+
 def visible_units(context: Context) -> QuerySet[ProcessingUnit]:
     """Return the units that this context may know of: all but those that other users brought for themselves."""
     units = ProcessingUnit.objects.select_related("owner")

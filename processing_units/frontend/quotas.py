@@ -22,6 +22,7 @@ from processing_units.contract import JobState
 from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.clock import database_now, seconds_from_now
 from processing_units.frontend.models import CodeBundle, Job, Quota
+from processing_units.frontend.permissions import is_administrator
 from processing_units.frontend.refusals import NotAllowed, NotNow
 from recipes.errors import UsageError
 
@@ -162,7 +163,7 @@ def change_quota(user: User, changes: Mapping[str, str], context: Context) -> No
     UsageError
         An unknown limit, or no number.
     """
-    if context.user is None or not context.user.is_active or not context.user.is_superuser:
+    if not is_administrator(context):
         raise NotAllowed("only an administrator changes what users may have", hint="ask one")
     set_quota(user, changes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from archive.context import Context
+from processing_units.frontend.data_server_changes import require_well
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.permissions import manages_units, require_management_of_unit
 from processing_units.frontend.refusals import NotAllowed
@@ -25,7 +26,7 @@ def change_unit(unit: ProcessingUnit, changes: Mapping[str, str], context: Conte
     NotAllowed
         The unit, or this setting of it, is not this user's to change.
     UsageError
-        A setting or value that cannot be.
+        A setting or value that cannot be, or a data server that does not serve.
     """
     require_management_of_unit(unit, context)
     user = context.user
@@ -35,4 +36,7 @@ def change_unit(unit: ProcessingUnit, changes: Mapping[str, str], context: Conte
     for name in given:
         if name not in allowed:
             raise NotAllowed(f"{name}: only a process manager changes this of unit {unit.name}", hint="ask one")
+    data_server = given.get("data_server", "").strip()
+    if data_server and data_server != (unit.data_server.name if unit.data_server else ""):
+        require_well(data_server)  # before anything is locked: it may take seconds
     return apply_changes(unit, given, by=user, who=user.get_username())

@@ -21,8 +21,9 @@ from archive.models import Profile
 from awclient.main import run
 from awclient.session import complete_recipe
 from awportal.tokens import make_token
+from dataserver.signing import read_peer_key
 from processing_units.frontend.join_keys import unit_joined
-from processing_units.frontend.models import ProcessingUnit, Quota, Run
+from processing_units.frontend.models import CachingDataServer, ProcessingUnit, Quota, Run
 from recipes.catalogue import find_recipe
 
 
@@ -250,6 +251,29 @@ def test_what_one_may_have_is_shown_and_an_administrator_changes_it(awrecipe: An
     Quota.objects.update(counted_at=None)
     said = "".join(awrecipe("ingest", str(night / "b1.fits"))[1:])
     assert "and you may keep 1 bytes" in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_administrator_registers_a_data_server(awrecipe: Any, tmp_path: Path) -> None:
+    key_file = tmp_path / "far.key"
+    register = ("data-servers", "far", "http://127.0.0.1:1", "--key-file", str(key_file))
+    assert awrecipe(*register)[0] == 3
+    assert not key_file.exists()
+    User.objects.update(is_staff=True, is_superuser=True)
+    code, out, told = awrecipe(*register)
+    assert (code, out) == (0, "")
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    assert read_peer_key(key_file).peer == CachingDataServer.objects.get().peer
+    assert "python -m dataserver serve" in told
+    assert read_peer_key(key_file).key.decode() not in told
+    code, _, told = awrecipe(*register, "--anew")
+    assert (code, "cannot be written: File exists" in told) == (2, True)
+    (listed,) = json.loads(awrecipe("data-servers", "--json")[1])
+    assert (listed["name"], listed["is_well"]) == ("far", False)
+    code, _, told = awrecipe("units", "set", "local", "data_server=far")
+    assert (code, "far at http://127.0.0.1:1: it does not answer" in told) == (2, True)
+    assert awrecipe("data-servers", "far", "--remove")[0] == 0
+    assert "no caching data server" in awrecipe("data-servers")[2]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -37,7 +37,7 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/units/{name}", "/units/{name}/history", "/units/{name}/cancel",
         "/units/{name}/test", "/units/{name}/test/{number}", "/units/{name}/keys", "/units/{name}/keys/{number}",
         "/units/{name}/machines", "/units/{name}/machines/{machine}",
-        "/whoami", "/units",
+        "/whoami", "/units", "/data-servers", "/data-servers/{name}",
         "/tokens", "/tokens/{number}", "/code", "/code/{digest}",
     }  # fmt: skip
 

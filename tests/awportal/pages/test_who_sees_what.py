@@ -63,6 +63,7 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "unit": ("get", LOGIN, 200, 200, 200),
     "awworker": ("get", 200, 200, 200, 200),
     "unit-settings": ("get", LOGIN, 403, 403, 200),
+    "data-servers": ("get", LOGIN, 403, 403, 200),
     "unit-machines": ("get", LOGIN, 403, 403, 422),  # a unit of kind local has none
     "cancel-unit": ("post", LOGIN, 403, 403, 302),
 }
