@@ -4,7 +4,7 @@ An input binds the recipe to those that make it: most where the recipe cannot do
 preferred, least where it may be used. What cannot all be had (a pixel map that is made from the flat that would use it)
 is given up weakest first. A recipe that takes one of several kinds is run as soon as one of them can be there, and once
 more when the others are; and one whose preferred input is made from its own products (fringes from reduced frames, a
-zeropoint from calibrated ones) has its second turn right after that is made.
+zeropoint from calibrated ones, cold pixels from twilights) has its second turn right after that is made.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def steps(recipes: Sequence[Json]) -> list[Json]:
             if recipe is not chosen and not _makers_waiting(recipe, waiting, _REQUIRED):
                 again.remove(recipe)
                 ordered.append(recipe)
+                ordered += _would_gain(recipe, ordered)
         ordered += _would_gain(chosen, ordered)
     return ordered
 
@@ -55,11 +56,12 @@ def _next(waiting: Sequence[Json], ordered: Sequence[Json], recipes: Sequence[Js
 
 def _would_gain(maker: Json, ordered: Sequence[Json]) -> list[Json]:
     """Return the recipes that ran without a preferred input which `maker`, run just now, made from their products."""
+    turn = len(ordered) - 1 - list(reversed(ordered)).index(maker)
     taken = {kind for entry in maker["inputs"] if _strength(entry) == _REQUIRED for kind in entry["kinds"]}
     made = set(maker["outputs"])
     return [
         recipe
-        for recipe in ordered[: ordered.index(maker)]
+        for recipe in ordered[:turn]
         if ordered.count(recipe) == 1
         and taken & set(recipe["outputs"])
         and any(made & set(entry["kinds"]) for entry in recipe["inputs"] if _strength(entry) == _PREFERRED)

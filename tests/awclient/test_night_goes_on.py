@@ -59,7 +59,8 @@ class SmallPortal:
         for key, inputs in sorted(groups.items()):
             short = [role for role, entry in primary.items() if len(inputs.get(role, [])) < entry["minimum"]]
             problem = f"needs at least {primary[short[0]]['minimum']} {short[0]}" if short else ""
-            jobs.append({"label": " ".join(key), "inputs": inputs, "problem": problem})
+            calibrations = self._choices(recipe, self.products[next(iter(inputs.values()))[0]])
+            jobs.append({"label": " ".join(key), "inputs": inputs, "problem": problem, "calibrations": calibrations})
         return {
             "recipe": recipe["name"],
             "version": "1",
@@ -68,6 +69,23 @@ class SmallPortal:
             "unit_reason": "",
             "jobs": jobs,
         }
+
+    def _choices(self, recipe: dict[str, Any], first: dict[str, Any]) -> list[dict[str, Any]]:
+        """Choose of each preferred kind the newest of the chip, and of the filter where it has one."""
+        chosen = []
+        for entry in recipe["inputs"]:
+            if entry["primary"] or not entry["preferred"]:
+                continue
+            serving = [
+                number
+                for number, product in self.products.items()
+                if product["kind"] in entry["kinds"]
+                and product["chip"] == first["chip"]
+                and product["filter"] in ("", first["filter"])
+            ]
+            chosen.append({"role": entry["role"], "kind": entry["kinds"][0],
+                           "product": max(serving, default=None), "reason": ""})  # fmt: skip
+        return chosen
 
     def _submit(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         submission = json.loads(body)
@@ -94,9 +112,12 @@ class SmallPortal:
     def _make(self, recipe: str, run: int, job: dict[str, Any]) -> list[int]:
         first = self.products[next(iter(job["inputs"].values()))[0]]
         before = len(self.products)
+        without = [choice["role"] for choice in job["calibrations"] if choice["product"] is None]
+        # Flats are named by what they were made of: made anew they have the same name.
+        named = {"name": f"{recipe} of {first['chip']} {first['filter']}"} if recipe == "TwilightFlat" else {}
         for kind in BY_NAME[recipe]["outputs"]:
             self.add(kind, 1, recipe=recipe, recipe_version="1", run=run, inputs=job["inputs"], chip=first["chip"],
-                     filter=first["filter"],
+                     filter=first["filter"], made_without=without, **named,
                      valid_from=None if kind.endswith(("ScienceFrame", "WeightFrame")) else "2024-05-01")  # fmt: skip
         return list(range(before + 1, len(self.products) + 1))
 
@@ -127,7 +148,8 @@ def test_all_that_is_possible_is_made_once(portal_night: SmallPortal, capsys: py
     made = sorted((product["kind"], product["chip"], product["filter"]) for product in report["products"])
     assert made == sorted([
         ("BiasFrame", "1", ""), ("DomeFlatFrame", "1", "R"), ("TwilightFlatFrame", "1", "R"),
-        ("TwilightFlatFrame", "1", "V"), ("ColdPixelMap", "1", "R"), ("ColdPixelMap", "1", "V"),
+        ("TwilightFlatFrame", "1", "V"), ("TwilightFlatFrame", "1", "V"), ("ColdPixelMap", "1", "R"),
+        ("ColdPixelMap", "1", "V"),
         ("MasterFlatFrame", "1", "R"), ("MasterFlatFrame", "1", "V"), ("ReducedScienceFrame", "1", "R"),
         ("WeightFrame", "1", "R"), ("ReducedScienceFrame", "1", "R"), ("WeightFrame", "1", "R"),
     ])  # fmt: skip
@@ -137,8 +159,24 @@ def test_all_that_is_possible_is_made_once(portal_night: SmallPortal, capsys: py
     count = len(portal_night.products)
     code, again = reduce(capsys)
     assert (code, again["runs"], len(portal_night.products)) == (0, [], count)
-    assert [product["id"] for product in again["products"]] == [product["id"] for product in report["products"]]
+    superseded = min(product["id"] for product in report["products"]
+                     if (product["kind"], product["filter"]) == ("TwilightFlatFrame", "V"))  # fmt: skip
+    there = {product["id"] for product in report["products"]} - {superseded}
+    assert {product["id"] for product in again["products"]} == there
     assert not any(product["new"] for product in again["products"])
+
+
+def test_a_twilight_without_dome_is_made_again_with_its_own_cold_pixels(
+    portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, and not by the next start; the flat that science frames get is made of the better one."""
+    reduce(capsys)
+    first, second = (product for product in portal_night.products.values()
+                     if (product["kind"], product["filter"]) == ("TwilightFlatFrame", "V"))  # fmt: skip
+    assert (first["made_without"], second["made_without"]) == (["cold"], [])
+    master = next(product for product in portal_night.products.values()
+                  if (product["kind"], product["filter"]) == ("MasterFlatFrame", "V"))  # fmt: skip
+    assert master["inputs"]["twilight_flat"] == [second["id"]]
 
 
 def test_only_what_is_missing_is_made(portal_night: SmallPortal, capsys: pytest.CaptureFixture[str]) -> None:
