@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from processing_units.backend.kind import Check
+from processing_units.backend.lan_host import LanHost
 from processing_units.backend.ssh_connection import SshConnection, SshError
 from processing_units.joining.installing import ROOM_NEEDED_MIB
 from processing_units.joining.standard_code import PYTHON
@@ -26,11 +27,13 @@ def check_host(
     settings: tuple[str, str] = _SETTINGS,
     reach: Callable[[list[str]], list[str]] | None = None,
     name: str = "",
+    as_owner: Callable[[str], str] = str,
 ) -> list[Check]:
     """Look at a host; the first thing that is in the way of the others ends it.
 
     ``settings`` are the names under which a process manager sets Python and folder; ``reach`` says where the host
-    reaches addresses of ours, if not by tunnels.
+    reaches addresses of ours, if not by tunnels; ``as_owner`` has a command line done as the user whom cluster managers
+    there belong to.
     """
     name = name or connection.target.host
     try:
@@ -42,11 +45,9 @@ def check_host(
         reached = reach(addresses) if reach is not None else [connection.reach(address) for address in addresses]
     except SshError as error:
         return [*checks, Check(name, "tunnels" if reach is None else "session", False, str(error))]
-    script = files("processing_units.backend").joinpath("host_look.py").read_bytes()
-    words = " ".join(map(shlex.quote, [python, "-", folder, *reached]))
     began = time.time()
     try:
-        seen: dict[str, Any] = json.loads(connection.run(words, script, 60.0))
+        seen = _look(connection, as_owner, python, [folder, *reached])
     except SshError as error:
         mend = f"install one there, or set its path in the unit's settings ({settings[0]})"
         return [*checks, Check(name, "Python", False, f"{python} does not run: {error}; {mend}")]
@@ -58,6 +59,15 @@ def check_host(
             *(_reach(name, names[address], address in seen["away"]) for address in reached)]  # fmt: skip
 
 
+def check_data_folder(connection: SshConnection, host: LanHost) -> Check:
+    """Look at the disk of a folder for data that is another one than that for software."""
+    try:
+        seen = _look(connection, host.as_owner, host.python, [host.data])
+    except (SshError, ValueError) as error:
+        return Check(host.title, "disk", False, f"{host.data} cannot be looked at: {error}")
+    return _disk(host.title, host.data, seen, "data_folder")
+
+
 def check_sftp(connection: SshConnection, name: str, server: str) -> Check:
     """Look whether files can be carried to a host that takes them by sftp."""
     try:
@@ -65,6 +75,12 @@ def check_sftp(connection: SshConnection, name: str, server: str) -> Check:
     except SshError as error:
         return Check(name, "sftp", False, str(error))
     return Check(name, "sftp", True, "files can be carried")
+
+
+def _look(connection: SshConnection, as_owner: Callable[[str], str], python: str, about: list[str]) -> dict[str, Any]:
+    script = files("processing_units.backend").joinpath("host_look.py").read_bytes()
+    words = " ".join(map(shlex.quote, [python, "-", *about]))
+    return dict(json.loads(connection.run(as_owner(words), script, 60.0)))
 
 
 def _python(name: str, python: str, seen: dict[str, Any], setting: str) -> Check:

@@ -17,6 +17,8 @@ HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:
 UserName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$", max_length=60)]
 RemotePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./+@ -]*$", max_length=300)]
 _BYTES = re.compile(r"(\d+(?:\.\d+)?) *([kmgt]?)i?b?", re.IGNORECASE)
+CLEAN_SECONDS = 600.0
+LOCK_SECONDS = 10  # a cluster manager that was killed this moment still has its lock
 _SCALES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -93,8 +95,11 @@ class LanHost(KindSettings):
         if not self.owner:
             return command
         owner, quoted = shlex.quote(self.owner), shlex.quote(command)
+        # A name has no character that a shell knows, and only unquoted does it find the home of its user.
+        theirs = f"HOME=~{self.owner} USER={owner} LOGNAME={owner}"
         return (
-            f'if [ "$(id -un)" = {owner} ]; then sh -c {quoted}; else cd / && runuser -u {owner} -- sh -c {quoted}; fi'
+            f'if [ "$(id -un)" = {owner} ]; then sh -c {quoted}; '
+            f"else cd / && {theirs} runuser -u {owner} -- sh -c {quoted}; fi"
         )
 
     @property
@@ -113,10 +118,25 @@ class LanHost(KindSettings):
         take = f"mkdir -p {folder}/logs && cd {folder} && cat > awworker.part && mv awworker.part awworker"
         connection.run(self.as_owner(f"umask 077 && {take}"), single_file())
 
-    def clean(self, connection: SshConnection) -> None:
-        """Remove inputs and what jobs left. Raises `SshError`."""
-        data = shlex.quote(self.data)
-        connection.run(self.as_owner(f"rm -rf -- {data}/node-cache {data}/scratch"), seconds=120.0)
+    def clean(self, connection: SshConnection) -> bool:
+        """Remove inputs and what jobs left, unless another unit's cluster manager works there. Raises `SshError`.
+
+        Returns
+        -------
+        bool
+            Whether nobody works there: a cluster manager holds the lock of its scratch as long as it lives.
+        """
+        command = (
+            f"cd {shlex.quote(self.data)} 2>/dev/null || exit 0; "
+            "for each in scratch/awworker-* scratch/.awworker-*; do "
+            f'if [ -e "$each/lock" ] && ! flock -w {LOCK_SECONDS} "$each/lock" true; then echo used; exit 0; fi; done; '
+            "chmod -Rf u+rwX scratch; rm -rf -- node-cache scratch"
+        )
+        return not connection.run(self.as_owner(command), seconds=CLEAN_SECONDS).strip()
+
+    def shares_data_with(self, other: LanHost) -> bool:
+        """Whether both keep their data in the same folder of the same machine."""
+        return (self.target, self.data) == (other.target, other.data)
 
 
 def _make_folder(folder: str, owner: str) -> str:

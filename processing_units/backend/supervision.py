@@ -237,15 +237,18 @@ class Backend:
                 self._retire(place)
 
     def _not_wanted(self, wanted: int) -> list[Place]:
-        """Return the places to be given up: empty ones first, then those that wait, then any above what is allowed."""
+        """Return the places to give up: empty ones first, then what waits, what leaves, any above what is allowed."""
         standing = self._kind.standing([place.handle for place in self._places if place.handle])
         waiting = {handle for handle, how in standing.items() if how.state in (PlaceState.QUEUED, PlaceState.HELD)}
-        last_first = sorted(self._places, key=lambda place: -place.number)
-        last_first.sort(key=lambda place: 0 if not place.handle else 1 if place.handle in waiting else 2)
+        leaving = {handle for handle, how in standing.items() if how.state == PlaceState.DRAINING}
+
+        def order(place: Place) -> tuple[bool, bool, bool, int]:
+            return bool(place.handle), place.handle not in waiting, place.handle not in leaving, -place.number
+
         surplus, over = len(self._places) - wanted, len(self._places) - self._allowed
         return [
             place
-            for position, place in enumerate(last_first)
+            for position, place in enumerate(sorted(self._places, key=order))
             if position < (surplus if not place.handle or place.handle in waiting else over)
         ]
 

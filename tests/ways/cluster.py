@@ -39,7 +39,8 @@ class Cluster:
     def start(self) -> None:
         """Start Slurm; whoever logs in finds its commands."""
         with (self.login.folder / "sshd_config").open("a") as configuration:
-            configuration.write(f"SetEnv SLURM_CONF={self.slurm.configuration}\nAllowTcpForwarding no\n")
+            configuration.write("AllowTcpForwarding no\n")
+        self.login.set_environment(SLURM_CONF=self.slurm.configuration)
         self.login.restart_sshd()
         self.slurm.start()
 

@@ -98,6 +98,7 @@ class Host:
             "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nStrictModes no\nUsePAM no\n"
             "ClientAliveInterval 5\nClientAliveCountMax 2\n"
         )
+        self.set_environment()
         ip("netns", "add", self.namespace)
         ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
         ip("addr", "add", f"{self.ours}/30", "dev", self._link)
@@ -122,6 +123,16 @@ class Host:
         while not self.answers():
             assert time.monotonic() < until, (self.folder / "sshd.log").read_text()
             time.sleep(0.05)
+
+    def set_environment(self, **variables: object) -> None:
+        """Set variables of all that is started through sshd from its next start on; of several calls the last holds.
+
+        Bash is told that it is not the first shell: start-up files of ours are no host's, and may take a second.
+        """
+        path = self.folder / "sshd_config"
+        others = [line for line in path.read_text().splitlines() if not line.startswith("SetEnv ")]
+        words = " ".join(f"{name}={value}" for name, value in {"SHLVL": 1, **variables}.items())
+        path.write_text("\n".join([*others, f"SetEnv {words}"]) + "\n")
 
     def stop_sshd(self) -> None:
         """Stop sshd with all its connections; what was started through it goes on."""

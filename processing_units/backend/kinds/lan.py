@@ -19,12 +19,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from processing_units.backend.host_checks import check_host, check_sftp
+from processing_units.backend.cleaning import Cleaner
+from processing_units.backend.host_checks import check_data_folder, check_host, check_sftp
 from processing_units.backend.host_session import HostSession
 from processing_units.backend.kind import DRAINED, BringUpError, Check, Directions, Kind, KindSettings, Standing
 from processing_units.backend.lan_host import Bytes, LanHost
+from processing_units.backend.machines_in_use import MachinesInUse
 from processing_units.backend.ssh_connection import SshConnection, SshError, Target, control_folder
-from processing_units.contract import BackendDirections
+from processing_units.contract import BackendDirections, PlaceState
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +53,20 @@ class Lan(Kind):
     def __init__(self) -> None:
         self._settings = LanSettings()
         self._reach: list[str] = []
-        self._held: dict[str, LanHost] = {}
+        self._is_configured = False
+        self._to_drain: set[str] = set()
+        self._orphans: set[str] = set()
         self._connections: dict[Target, SshConnection] = {}
         self._away: dict[Target, tuple[float, str]] = {}
-        self._lost: dict[Target, list[str]] = defaultdict(list)
         self._sessions: dict[tuple[Target, str], HostSession] = {}
         self._lock = threading.Lock()
 
     def begin(self, directions: Directions) -> None:
-        """Learn where the control sockets lie, and which sessions there were."""
+        """Learn where the control sockets lie, what was up, and which sessions there were."""
+        directions.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._machines = MachinesInUse(directions.state / f"{directions.unit}.machines.json")
+        self._unclaimed = set(self._machines.held)
+        self._cleaner = Cleaner(self._machines, self._clean)
         self._folder = control_folder(directions.state, directions.unit)
         self._carried = directions.state / "carried" / directions.unit
         shutil.rmtree(self._carried / "taken", ignore_errors=True)
@@ -69,12 +76,19 @@ class Lan(Kind):
                 self._session(host)
 
     def configure(self, settings: LanSettings) -> None:
-        """Take the hosts; cluster managers on a host that is no longer one of them drain."""
+        """Take the hosts; cluster managers on a host that is no longer one of them are to drain."""
         self._settings = settings
-        for handle, host in list(self._held.items()):
-            if host not in settings.hosts:
+        self._is_configured = True
+        self._cleaner.hurry()
+
+    def _drain_the_removed(self) -> None:
+        for handle, host in self._machines.held.items():
+            if self._is_removed(host) and handle not in self._to_drain and not self._machines.is_draining(handle):
                 log.info("%s is no longer among the hosts as it was: its cluster manager drains", host.title)
                 self.drain(handle)
+
+    def _is_removed(self, host: LanHost) -> bool:
+        return self._is_configured and host not in self._settings.hosts
 
     def wanted(self, directions: BackendDirections) -> int:
         """Return one for each time that a host is named, unless none is wanted at all."""
@@ -94,17 +108,20 @@ class Lan(Kind):
     def bring_up(self, directions: Directions) -> str:
         """Start ``awworker`` on a host that has room for one."""
         host = self._free_host(directions.number)
+        if self._cleaner.works_on(host):
+            raise BringUpError(f"the data folder of {host.title} is just being cleaned")
+        self._machines.begins(host)
         try:
             handle = self._start(host, directions)
         except SshError as error:
             raise BringUpError(str(error)) from error
-        self._held[handle] = host
+        self._machines.is_up(handle, host)
         return handle
 
     def _free_host(self, number: int) -> LanHost:
         """Return the host of a place, or another one where that has its cluster manager already."""
         free = list(self._settings.hosts)
-        for held in self._held.values():
+        for held in self._machines.held.values():
             if held in free:
                 free.remove(held)
         if not free:
@@ -177,7 +194,9 @@ class Lan(Kind):
     def test(self, directions: Directions) -> list[Check]:
         """Look at each host: key, Python, disk, clock, and whether it reaches frontend, broker and data server."""
         hosts = list(
-            {(host.target, host.python, host.remote_path): host for host in reversed(self._settings.hosts)}.values()
+            {
+                (host.target, host.python, host.remote_path, host.data): host for host in reversed(self._settings.hosts)
+            }.values()
         )
         if not hosts:
             return [Check("unit", "hosts", False, "no host is named in the unit's settings (kind-settings: hosts)")]
@@ -185,43 +204,75 @@ class Lan(Kind):
 
         def check(host: LanHost) -> list[Check]:
             connection = self.connection(host.target)
-            if host.through == "tunnels":
-                return check_host(connection, host.python, host.remote_path, addresses, name=host.title)
-            session = self._session(host)
+            is_session = host.through == "session"
+            owner = [self._check_owner(host)] if host.owner else []
             found = check_host(
-                connection, host.python, host.remote_path, addresses, reach=session.reach, name=host.title
-            )
-            return [*found, check_sftp(connection, host.title, host.sftp_server)] if found[0].is_well else found
+                connection, host.python, host.remote_path, addresses, name=host.title, as_owner=host.as_owner,
+                reach=self._session(host).reach if is_session else None,
+            )  # fmt: skip
+            if not found[0].is_well:
+                return found
+            found += owner
+            if host.data != host.remote_path:
+                found.append(check_data_folder(connection, host))
+            return [*found, check_sftp(connection, host.title, host.sftp_server)] if is_session else found
 
         with ThreadPoolExecutor(min(_MOST_AT_A_TIME, len(hosts))) as pool:
             return [found for checks in pool.map(check, reversed(hosts)) for found in checks]
 
+    def _check_owner(self, host: LanHost) -> Check:
+        """Make the folders first: what follows is looked at as their owner, who may not be able to."""
+        connection = self.connection(host.target)
+        try:
+            connection.open()
+            host.prepare(connection)
+        except SshError as error:
+            return Check(host.title, "owner", False, str(error))
+        return Check(host.title, "owner", True, f"its folders belong to {host.owner}")
+
     # ---------------------------------------------------------------------------------------------- how they stand
 
     def ended(self, handles: Iterable[str]) -> Mapping[str, str]:
-        """Ask each host once for all of its cluster managers."""
+        """Ask each host once for all of its cluster managers; see that what is to leave does, and clean up after it."""
+        asked = set(handles)
+        # Those that nobody asks for were started by a backend that died before it could note them.
+        orphans, self._unclaimed = self._unclaimed - asked, set()
+        self._to_drain |= orphans
+        self._orphans = (self._orphans | orphans) & self._machines.held.keys()
         of_host: dict[Target, list[str]] = defaultdict(list)
-        for handle in handles:
+        for handle in asked | self._orphans:
             of_host[_target_of(handle)].append(handle)
         gone: dict[str, str] = {}
-        if not of_host:
-            return gone
-        with ThreadPoolExecutor(min(_MOST_AT_A_TIME, len(of_host))) as pool:
-            for found in pool.map(lambda each: self._ended_on(*each), of_host.items()):
-                gone |= found
-        for handle in gone:
-            self._clean(self._held.pop(handle, None))
-        return gone
+        if of_host:
+            with ThreadPoolExecutor(min(_MOST_AT_A_TIME, len(of_host))) as pool:
+                for found in pool.map(lambda each: self._ended_on(*each), of_host.items()):
+                    gone |= found
+        self._machines.have_ended(gone, lost=[handle for handle in gone if _target_of(handle) in self._away])
+        self._to_drain -= gone.keys()
+        self._drain_the_removed()
+        self._clean_up()
+        for handle in [each for each in self._to_drain if _target_of(each) not in self._away]:
+            self.drain(handle)
+        return {handle: how for handle, how in gone.items() if handle in asked}
 
-    def _clean(self, host: LanHost | None) -> None:
-        """Leave no inputs on a machine that is no longer one of the unit's."""
-        if host is None or any((host.target, host.data) == (each.target, each.data) for each in self._settings.hosts):
+    def _clean_up(self) -> None:
+        """Leave no inputs on a machine that is no longer one of the unit's, and no connection to it."""
+        host = self._cleaner.step(self._settings.hosts) if self._is_configured else None
+        if host is None:
             return
-        try:
-            host.clean(self.connection(host.target))
-            log.info("the data folder of %s is cleaned", host.title)
-        except SshError as error:
-            log.warning("the data folder of %s is not cleaned: %s", host.title, error)
+        used = [*self._settings.hosts, *self._machines.held.values()]
+        if not any((host.target, host.remote_path) == (each.target, each.remote_path) for each in used):
+            session = self._sessions.pop((host.target, host.remote_path), None)
+            if session is not None:
+                session.close()
+        if not any(host.target == each.target for each in used):
+            self.connection(host.target).hang_up()
+
+    def _clean(self, host: LanHost) -> bool:
+        connection = self.connection(host.target)
+        connection.open()
+        self._end_the_lost(connection)
+        return host.clean(connection)
 
     def _ended_on(self, target: Target, handles: list[str]) -> dict[str, str]:
         connection = self.connection(target)
@@ -233,7 +284,7 @@ class Lan(Kind):
             for (theirs, _), session in list(self._sessions.items()):
                 if theirs == target:
                     session.keep_up()
-            asked = "; ".join(f"{{ {_lives(pid, start)}; }} || tail -n 1 {shlex.quote(log_file)} | sed s/^/{pid}:/"
+            asked = "; ".join(f"{{ {_lives(pid, start)}; }} || echo {pid}:\"$(tail -n 1 {shlex.quote(log_file)})\""
                               for pid, start, log_file in map(_process_of, handles))  # fmt: skip
             said = dict(line.partition(":")[::2] for line in connection.run(f"({asked}); true").splitlines())
         except SshError as error:
@@ -242,7 +293,6 @@ class Lan(Kind):
             self._away[target] = (since, str(error))
             if now - since < LOST_SECONDS:
                 return {}
-            self._lost[target] += handles
             return dict.fromkeys(handles, f"was lost with its host: {error}")
         if self._away.pop(target, None):
             log.info("%s is reached again", target.host)
@@ -254,14 +304,21 @@ class Lan(Kind):
         for handle in handles:
             target = _target_of(handle)
             _, reason = self._away.get(target, (0.0, ""))
-            answer[handle] = Standing(node=target.host, reason=reason)
+            host = self._machines.held.get(handle)
+            leaves = self._machines.is_draining(handle) or (host is not None and self._is_removed(host))
+            answer[handle] = Standing(PlaceState.DRAINING if leaves else PlaceState.UP, target.host, reason)
         return answer
 
     # ------------------------------------------------------------------------------------------------------ down
 
     def drain(self, handle: str) -> None:
-        """The first SIGTERM drains."""
-        self._signal(handle, "TERM")
+        """The first SIGTERM drains, a second one would stop it; where its host is away, it is asked later."""
+        if self._machines.is_draining(handle):
+            return
+        self._to_drain.add(handle)
+        if self._signal(handle, "TERM"):
+            self._to_drain.discard(handle)
+            self._machines.drains(handle)
 
     def stop(self, handle: str) -> None:
         """The second SIGTERM stops at once."""
@@ -278,7 +335,8 @@ class Lan(Kind):
         for connection in self._connections.values():
             connection.close()
 
-    def _signal(self, handle: str, name: str) -> None:
+    def _signal(self, handle: str, name: str) -> bool:
+        """Send a signal, and return whether the host took it."""
         pid, start, _ = _process_of(handle)
         connection = self.connection(_target_of(handle))
         try:
@@ -286,10 +344,12 @@ class Lan(Kind):
             connection.run(f"{{ {_lives(pid, start)}; }} && kill -{name} {pid}; true")
         except SshError as error:
             log.warning("cluster manager %s gets no SIG%s: %s", handle, name, error)
+            return False
+        return True
 
     def _end_the_lost(self, connection: SshConnection) -> None:
         """Kill what went on while its host was away, and was given up."""
-        for handle in self._lost.pop(connection.target, []):
+        for handle in self._machines.pop_lost(f"{connection.target} "):
             self._signal(handle, "KILL")
 
 

@@ -1,6 +1,8 @@
 """The fake unit of the cluster manager's tests, and real backends that bring real cluster managers up."""
 
 import contextlib
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,12 +10,34 @@ from pathlib import Path
 
 import psutil
 import pytest
+from werkzeug.wrappers import Request, Response
+
+from processing_units.joining.standard_code import StandardCode, pack
 
 BESIDE = Path(__file__).parents[1] / "cluster_manager"
 TREE = Path(__file__).parents[3]
 sys.path.insert(0, str(BESIDE))
 
 from fake_unit import KEY, FakeUnit, eventually  # noqa: E402
+
+
+class UnitWithCode(FakeUnit):
+    """A unit that gives code: ours, with recipes that are steps in a job file."""
+
+    code: StandardCode
+
+    def _application(self, environ, start_response):
+        request = Request(environ)
+        if not request.path.startswith("/unit/code"):
+            return super()._application(environ, start_response)
+        if not self._joins(request.headers["Authorization"].removeprefix("Bearer ")):
+            return Response(status=401)(environ, start_response)
+        manifest = {
+            "digest": self.code.digest, "sha256": self.code.sha256, "size": len(self.code.bundle), "python": "3.11",
+            "requirements": [],
+        }  # fmt: skip
+        body = json.dumps(manifest).encode() if request.path == "/unit/code" else self.code.bundle
+        return Response(body)(environ, start_response)
 
 
 class BackendProcess:
@@ -39,6 +63,29 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unit(files: Path) -> Iterator[FakeUnit]:
     """A unit without a Redis: the slow poll is enough here."""
     unit = FakeUnit(files / "store", "redis://127.0.0.1:1/0")
+    unit.start()
+    yield unit
+    unit.stop()
+
+
+@pytest.fixture(scope="session")
+def code(tmp_path_factory: pytest.TempPathFactory) -> StandardCode:
+    """Our own code, with a fork server whose recipes are steps in a job file."""
+    tree = tmp_path_factory.mktemp("code")
+    for name in ("processing_units", "dataserver"):
+        shutil.copytree(TREE / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "recipes").mkdir()
+    for name in ("__init__.py", "__main__.py"):
+        (tree / "recipes" / name).touch()
+    shutil.copy(BESIDE / "fake_fork_server.py", tree / "recipes" / "fork_server.py")
+    return pack(tree)
+
+
+@pytest.fixture
+def unit_with_code(files: Path, code: StandardCode) -> Iterator[FakeUnit]:
+    """A unit whose nodes have nothing of ours but what it gives."""
+    unit = UnitWithCode(files / "store", "redis://127.0.0.1:1/0")
+    unit.code = code
     unit.start()
     yield unit
     unit.stop()

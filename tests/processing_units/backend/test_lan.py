@@ -227,6 +227,13 @@ def test_one_that_ends_says_its_last_words(managed: Managed, host: ways.Host) ->
     assert managed.kind.ended([handle]) == {handle: "ended; its log ends: drained"}
 
 
+def test_one_that_ends_without_a_word_has_ended(managed: Managed, host: ways.Host) -> None:
+    handle = managed.kind.bring_up(managed.directions)
+    managed.kind.kill(handle)
+    (host.home / "a w" / "logs" / "lan-1.log").write_text("")
+    wait_for(lambda: handle in managed.kind.ended([handle]))
+
+
 def test_a_host_named_twice_gives_two_and_no_third(managed: Managed, host: ways.Host) -> None:
     handles = [managed.kind.bring_up(replace(managed.directions, number=number)) for number in (1, 2)]
     wait_for(lambda: len(workers(host)) == 2)

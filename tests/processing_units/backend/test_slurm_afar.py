@@ -1,8 +1,6 @@
 """A cluster of which nothing but ssh to its login host is reached: real Slurm, sshd and relay, no way out."""
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +9,12 @@ from pathlib import Path
 
 import pytest
 from fake_unit import FakeUnit, eventually
-from werkzeug.wrappers import Request, Response
 
 from processing_units.backend.kind import Check, Directions
 from processing_units.backend.kinds.slurm import Slurm
 from processing_units.backend.queue_settings import QueueSettings
 from processing_units.backend.ssh_connection import SSH_CONFIG
 from processing_units.contract import BackendDirections
-from processing_units.joining.standard_code import StandardCode, pack
 from tests.slurm import PROGRAMS
 from tests.ways.cluster import PROGRAMS as MORE_PROGRAMS
 from tests.ways.cluster import Cluster, inside, running_cluster
@@ -33,44 +29,9 @@ pytestmark = [
 ]
 
 
-class UnitWithCode(FakeUnit):
-    """A unit that gives code: ours, with recipes that are steps in a job file."""
-
-    code: StandardCode
-
-    def _application(self, environ, start_response):
-        request = Request(environ)
-        if not request.path.startswith("/unit/code"):
-            return super()._application(environ, start_response)
-        if not self._joins(request.headers["Authorization"].removeprefix("Bearer ")):
-            return Response(status=401)(environ, start_response)
-        manifest = {
-            "digest": self.code.digest, "sha256": self.code.sha256, "size": len(self.code.bundle), "python": "3.11",
-            "requirements": [],
-        }  # fmt: skip
-        body = json.dumps(manifest).encode() if request.path == "/unit/code" else self.code.bundle
-        return Response(body)(environ, start_response)
-
-
-@pytest.fixture(scope="module")
-def code(tmp_path_factory: pytest.TempPathFactory) -> StandardCode:
-    tree = tmp_path_factory.mktemp("code")
-    for name in ("processing_units", "dataserver"):
-        shutil.copytree(TREE / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tree / "recipes").mkdir()
-    for name in ("__init__.py", "__main__.py"):
-        (tree / "recipes" / name).touch()
-    shutil.copy(FORK_SERVER, tree / "recipes" / "fork_server.py")
-    return pack(tree)
-
-
 @pytest.fixture
-def unit(files: Path, code: StandardCode) -> Iterator[FakeUnit]:
-    unit = UnitWithCode(files / "store", "redis://127.0.0.1:1/0")
-    unit.code = code
-    unit.start()
-    yield unit
-    unit.stop()
+def unit(unit_with_code: FakeUnit) -> FakeUnit:
+    return unit_with_code
 
 
 @pytest.fixture(scope="module")
