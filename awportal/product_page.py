@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from archive.context import Context, readable
+from archive.context import Context, readable, visible
 from archive.headers import is_private
 from archive.models import Measurement, Privilege, Product, Project, Publication
 from awportal.pictures.charts import Chart, curve_chart, histogram_chart, trend_chart
@@ -16,6 +16,7 @@ from awportal.pictures.frame_file import Card, FrameError, open_frame
 from awportal.pictures.preview import CAUSES
 from awportal.pictures.tables import Table, read_table
 from awportal.stored_files import content_of, has_picture, local_file, picture_facts
+from processing_units.frontend.models import Run
 from processing_units.frontend.publishing import Unaccepted, open_levels, unaccepted_code
 
 HISTORY = 40
@@ -118,6 +119,20 @@ def publishing_of(product: Product, context: Context) -> Publishing:
     held = unaccepted_code([product.pk]) if levels and product.privilege == Privilege.MYDB else []
     projects = Project.objects.filter(memberships__user=context.user).order_by("name") if not product.project else []
     return Publishing(levels, list(projects), held, list(product.publications.select_related("project")))
+
+
+def publishing_of_run(run: Run, context: Context) -> Publishing | None:
+    """Return what the run's page offers for all of its products at once, or None where nothing can be published."""
+    made = visible(context).filter(made_by_run=run.pk)
+    lowest = made.select_related("project").order_by("privilege", "pk").first()
+    if lowest is None:
+        return None
+    found = publishing_of(lowest, context)
+    if not found.levels:
+        return None
+    # Those that are seen by more people already rest on nothing that was not accepted.
+    in_mydb = made.filter(privilege=Privilege.MYDB).values_list("pk", flat=True)
+    return Publishing(found.levels, found.projects, unaccepted_code(in_mydb), [])
 
 
 def _trend(measurement: Measurement, history: list[tuple[float, str, str, bool]]) -> Chart | None:

@@ -12,6 +12,7 @@ from archive.models import Product
 from awportal.command_line import number_ranges, run_line
 from awportal.environment import Setting, settings_of
 from awportal.listing import with_pictures
+from awportal.product_page import Publishing, publishing_of_run
 from awportal.run_quality import Quality, quality_of
 from processing_units.contract import JobState, RunStatus
 from processing_units.frontend.logs import LogText, log_of, neutralised
@@ -61,6 +62,7 @@ class RunView:
     products: list[Product] = field(default_factory=list)
     products_in_all: int = 0
     environment: list[Setting] = field(default_factory=list)
+    publishing: Publishing | None = None  # of all its products, where there is something to publish or to say
     held_back: int = 0  # products that went to MyDB though the run asked for more
     quality: Quality | None = None
     chosen: list[ChosenCalibrations] = field(default_factory=list)
@@ -107,6 +109,7 @@ def view_run(run: Run, context: Context, *, state: JobState | None = None, page:
     view.products = with_pictures(list(made.defer("parameters")[:PRODUCTS_SHOWN]))
     view.products_in_all = made.count()
     view.held_back = made.filter(privilege__lt=run.privilege).count()
+    view.publishing = None if view.is_live else publishing_of_run(run, context)
     view.quality = quality_of(made)
     view.failed = list(run.jobs.filter(state=JobState.FAILED).order_by("ordinal")[:3])
     view.log_job = _job_to_follow(run)

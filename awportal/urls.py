@@ -57,6 +57,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<int:pk>/move/", runs.move, name="move-run"),
     path("runs/<int:pk>/retry/", runs.retry, name="retry-run"),
     path("runs/<int:pk>/again/", runs.again, name="run-again"),
+    path("runs/<int:pk>/publish/", runs.publish_products, name="publish-run"),
     path("runs/<int:pk>/log/", runs.run_log, name="run-log"),
     path("runs/<int:pk>/products.zip", runs.run_products, name="run-products"),
     path("runs/<int:pk>/<int:ordinal>/", jobs.job, name="job"),

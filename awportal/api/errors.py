@@ -50,6 +50,21 @@ def install(api: NinjaAPI) -> None:
         api.add_exception_handler(kind, handler)
 
 
+def methods_told(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer a wrong method below /api/ in the same shape (middleware: no handler is asked about it)."""
+
+    def told(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.status_code != 405 or not request.path_info.startswith("/api/"):
+            return response
+        methods = response.get("Allow", "")
+        refused = answer(405, f"this address does not take {request.method}", f"it takes {methods}", "method")
+        refused["Allow"] = methods
+        return refused
+
+    return told
+
+
 def _unknown_user(request: HttpRequest, _: Exception) -> HttpResponse:
     given = "Authorization" in request.headers
     response = answer(

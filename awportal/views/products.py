@@ -117,15 +117,21 @@ def judge(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("product", found.pk)
 
 
+def asked_level(request: HttpRequest) -> tuple[int, str]:
+    """Return the level and the project that a form of publishing asks for; 0 is no level."""
+    text = request.POST.get("privilege", "")
+    level = int(text) if text in {str(level.value) for level in Privilege} else 0
+    return level, request.POST.get("project", "").replace("\0", "")[:100]
+
+
 @login_required
 @require_POST
 @refusals_told
 def publish_product(request: HttpRequest, pk: int) -> HttpResponse:
     """Let more people see a product."""
     found = _find(request, pk)
-    text = request.POST.get("privilege", "")
-    level = int(text) if text in {str(level.value) for level in Privilege} else 0
-    if publish([found.pk], level, context_of(request.user), request.POST.get("project", "").replace("\0", "")[:100]):
+    level, project = asked_level(request)
+    if publish([found.pk], level, context_of(request.user), project):
         messages.success(request, f"Published: it is seen by {Privilege(level).label} now.")
     else:
         messages.warning(request, "It was published before.")

@@ -11,18 +11,21 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.context import context_of
+from archive.models import Privilege
 from awportal.command_line import number_ranges
 from awportal.htmx import wants_part
 from awportal.listing import page_of
 from awportal.run_archive import archive_response
 from awportal.run_page import JOBS_SHOWN, bar_of, shown_log, view_run
 from awportal.views.errors import refusals_told
+from awportal.views.products import asked_level
 from processing_units.contract import JobState
 from processing_units.frontend.cancel import cancel_own, cancel_run
 from processing_units.frontend.logs import log_of_run, neutralised
 from processing_units.frontend.models import Run
 from processing_units.frontend.move import move_run, units_to_move_to
 from processing_units.frontend.permissions import find_run, visible_runs
+from processing_units.frontend.publishing import publish_run
 from processing_units.frontend.retry import retry_failed
 from processing_units.frontend.status import derived_state, job_counts_of
 from processing_units.wording import counted
@@ -127,6 +130,24 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
     """Submit the failed jobs of a run again, as a run of their own."""
     context = context_of(request.user)
     return redirect("run", retry_failed(find_run(pk, context), context).pk)
+
+
+@login_required
+@require_POST
+@refusals_told
+def publish_products(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let more people see all products of a run."""
+    context = context_of(request.user)
+    level, project = asked_level(request)
+    count = publish_run(find_run(pk, context), level, context, project)
+    if count:
+        verb = "is" if count == 1 else "are"
+        messages.success(
+            request, f"Published: {counted(count, 'product')} {verb} seen by {Privilege(level).label} now."
+        )
+    else:
+        messages.warning(request, "There was nothing that is not published so far.")
+    return redirect("run", pk)
 
 
 @login_required

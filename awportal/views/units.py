@@ -24,6 +24,7 @@ from processing_units.frontend.permissions import (
 )
 from processing_units.frontend.unit_changes import change_unit
 from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine
+from processing_units.frontend.unit_settings import Changed
 from recipes.errors import UsageError
 
 
@@ -68,8 +69,7 @@ def unit_settings(request: HttpRequest, name: str) -> HttpResponse:
         except UsageError as problem:
             form.blame(problem)
         else:
-            told = ", ".join(f"{change.setting}: {change.after or 'empty'}" for change in made)
-            messages.success(request, f"Changed, and in force now: {told}." if made else "All of it was so already.")
+            messages.success(request, _told(made))
             return redirect("unit", found.name)
     return render(request, "unit_settings.html", {"unit": found, "form": form}, status=422)
 
@@ -100,8 +100,7 @@ def unit_machines(request: HttpRequest, name: str) -> HttpResponse:
         except UsageError as problem:
             form.blame(problem)
         else:
-            told = f"{made[0].setting}: {made[0].after or 'empty'}" if made else ""
-            messages.success(request, f"Changed, and in force now: {told}." if made else "All of it was so already.")
+            messages.success(request, _told(made))
             return redirect("unit-machines", found.name)
     answer = {"unit": found, "machines": machines, "form": form, "chosen": chosen if chosen in machines else ""}
     return render(request, "unit_machines.html", answer, status=422)
@@ -121,3 +120,9 @@ def cancel_all(request: HttpRequest, name: str) -> HttpResponse:
     done = cancel_on_unit(found, context)
     messages.success(request, f"{done} cancelled; what runs is stopped within seconds.")
     return redirect("unit", found.name)
+
+
+def _told(made: list[Changed]) -> str:
+    """Say what was changed of a unit or of its machines."""
+    told = ", ".join(f"{change.setting}: {change.after or 'empty'}" for change in made)
+    return f"Changed, and in force now: {told}." if made else "All of it was so already."

@@ -130,6 +130,12 @@ def publish(numbers: Iterable[int], privilege: int, context: Context, project: s
     return len(rising)
 
 
+def publish_run(run: Run, privilege: int, context: Context, project: str = "") -> int:
+    """Raise all products of a run that this context sees, all of them or none; as :func:`publish` does."""
+    made = visible(context).filter(made_by_run=run.pk).values_list("pk", flat=True)
+    return publish(made, privilege, context, project)
+
+
 def _found(wanted: list[int], context: Context) -> list[Product]:
     found: dict[int, Product] = {}
     for begin in range(0, len(wanted), _BATCH):

@@ -107,3 +107,14 @@ def test_an_unknown_address_is_told_to_programs_as_json(path: str) -> None:
     told = answer.json()
     assert told["error"] == f"there is no address {path}"
     assert told["hint"] == "/api/v1/openapi.json tells all addresses"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/products", "/api/v1/runs"])
+def test_a_wrong_method_is_told_to_programs_as_json(path: str, anna: User) -> None:
+    browser = Client()
+    browser.force_login(anna)
+    answer = browser.put(path)
+    assert (answer.status_code, answer["Content-Type"]) == (405, "application/json")
+    assert answer.json()["error"] == "this address does not take PUT"
+    assert answer.json()["hint"] == f"it takes {answer['Allow']}"
+    assert "GET" in answer["Allow"]

@@ -162,6 +162,29 @@ def test_its_results_are_published_on_their_page_once_it_is_accepted(
     assert (seen_by_all.status_code, "by anna" in seen_by_all.content.decode()) == (200, False)
 
 
+def test_all_of_a_runs_products_are_published_at_once(
+    run: Run, bundle: CodeBundle, private: Product, anna: User, staff: User, browser_of: Callable[..., Any]
+) -> None:
+    made = Product.objects.get(made_by_run=run.pk)
+    Product.objects.create(kind="BiasFrame", name="b.fits", sha256="0" * 64, file_size=1, creator=anna,
+                           identity="another of the run", made_by_run=run.pk, made_by_job=made.made_by_job)  # fmt: skip
+    Product.objects.filter(pk=made.pk).update(code_digest=bundle.digest)
+    browser, address = browser_of(anna), f"/runs/{run.pk}/publish/"
+    page = browser.get(f"/runs/{run.pk}/").content.decode()
+    assert "They stay in MyDB" in page
+    assert 'id="publish"' not in page
+    assert browser.post(address, {"privilege": "3"}).status_code == 403
+    assert set(Product.objects.values_list("privilege", flat=True)) == {1}, "all of them or none"
+    CodeBundle.objects.update(accepted_at=run.ended)
+    assert "Publish all 2" in browser.get(f"/runs/{run.pk}/").content.decode()
+    assert 'id="publish"' not in browser_of(staff).get(f"/runs/{run.pk}/").content.decode()
+    done = browser.post(address, {"privilege": "3"}, follow=True).content.decode()
+    assert "2 products are seen by all users now" in done
+    assert 'id="publish"' not in done
+    assert set(Product.objects.filter(made_by_run=run.pk).values_list("privilege", flat=True)) == {3}
+    assert "nothing that is not published" in browser.post(address, {"privilege": "3"}, follow=True).content.decode()
+
+
 def test_a_run_tells_how_many_of_its_products_are_held_back(
     run: Run, anna: User, browser_of: Callable[..., Any]
 ) -> None:
