@@ -12,8 +12,10 @@ import json
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from processing_units.cluster_manager.backoff import Backoff
+from processing_units.cluster_manager.scratch import take_lock
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ KILL_SECONDS = 10.0
 _LONGEST_SOCKET_PATH = 100
 _STEADY_SECONDS = 60.0
 _GIVE_UP_AFTER = 5
+_PREFIX = "awworker-"
 KEPT_FROM_JOBS = ("AWPORTAL_", "AWWORKER_")
 
 
@@ -103,7 +107,13 @@ class ForkServer:
 
     def __init__(self, python: str) -> None:
         self._python = python
-        self.directory = Path(tempfile.mkdtemp(prefix="awworker-", dir=_short_directory()))
+        root = Path(_short_directory())
+        _remove_what_the_dead_left(root)
+        # Locked before it has its name, as a scratch directory is.
+        unnamed = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=root))
+        (unnamed / "lock").touch()
+        self._lock = take_lock(unnamed)
+        self.directory = unnamed.rename(root / unnamed.name[1:])
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_path = ""
         self._number = 0
@@ -229,6 +239,9 @@ class ForkServer:
             left.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.directory.rmdir()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 def _readable(descriptor: int, seconds: float) -> bool:
@@ -249,6 +262,19 @@ def _read_answer(lines: Any) -> dict[str, Any]:
     if "error" in answer:
         raise ForkServerError(f"the fork server refused: {answer['error']}")
     return answer
+
+
+def _remove_what_the_dead_left(root: Path) -> None:
+    """Remove our own directories in which nobody lives: a sentinel that is killed too removes nothing."""
+    for directory in root.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            seen = directory.lstat()
+            if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.getuid():
+                continue  # anybody may make things in a temporary folder
+            lock = take_lock(directory)
+            if lock is not None:
+                shutil.rmtree(directory, ignore_errors=True)
+                lock.close()
 
 
 def _short_directory() -> str:

@@ -41,7 +41,7 @@ class Scratch:
         unnamed = root / f".{self.path.name}"
         unnamed.mkdir(mode=0o700)
         (unnamed / "lock").touch()
-        self._lock = _take_lock(unnamed)
+        self._lock = take_lock(unnamed)
         unnamed.rename(self.path)
 
     def place(self, job: int, attempt: int) -> Path:
@@ -81,7 +81,7 @@ def clean_up_after_the_dead(root: Path) -> None:
     for directory in sorted(root.glob(f"{_PREFIX}*")):
         if directory.is_symlink():
             continue
-        lock = _take_lock(directory)
+        lock = take_lock(directory)
         if lock is None:
             continue
         for note in [*directory.glob(f"*/{PROCESS_FILE}"), directory / PROCESS_FILE]:
@@ -119,7 +119,8 @@ def remove_tree(directory: Path) -> None:
     log.warning("could not remove %s; it is tried again at the next start", directory)
 
 
-def _take_lock(directory: Path) -> IO[bytes] | None:
+def take_lock(directory: Path) -> IO[bytes] | None:
+    """Take the lock of a directory; None where its owner lives, or it has none."""
     try:
         stream = (directory / "lock").open("r+b")
     except OSError:
