@@ -25,7 +25,7 @@ TEMPERATURE_MATTERS = frozenset({"DarkFrame"})
 # A frame and the bias it is corrected with have gone through the same overscan method (recipes.md, Conventions).
 OVERSCAN_MATTERS = frozenset({"BiasFrame"})
 # What only mends a little is worse than nothing where its own quality is in doubt, unless a person called it good.
-DOUBT_MATTERS = frozenset({"IlluminationCorrectionFrame"})
+DOUBT_MATTERS = frozenset({"IlluminationCorrectionFrame", "FringeFrame"})
 RIVALS_TOLD = 5
 # Which section each overscan method reads (1-4 as one number, 5-8 per line), and what serves in its stead, in order.
 _SECTIONS = ("prescan_x", "overscan_x", "prescan_y", "overscan_y")

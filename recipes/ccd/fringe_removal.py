@@ -14,7 +14,7 @@ from recipes.frame import FloatArray, Frame, MaskArray, strip_bounds
 from recipes.job import LeftOut
 from recipes.masks import FRINGE_UNTRUSTED
 
-MESH = 64  # pixels: cells over which the sky is a plane
+MESH = 128  # pixels: cells over which the sky is a plane; fringes are up to 90 wide, and a plane would take them away
 TURNS = 3  # of clipping: the second already knows the pattern
 STRIP_ROWS = 256
 
@@ -98,28 +98,26 @@ def fit_fringes(data: FloatArray, bad: NDArray[np.bool_], fringe: Frame, thresho
 
     Notes
     -----
-    Each cell of 64 pixels has a plane of its own for the sky, so large scales of neither sky nor pattern matter. The
-    pattern's own noise, which would make the scale too small, is taken out of its sum of squares.
+    Each cell of 128 pixels has a plane of its own for the sky, so large scales of neither sky nor pattern matter. The
+    pattern's own noise is left in its sum of squares: the scale is that which leaves least when it is subtracted, and a
+    map that a filter of least error has smoothed is as much too weak already as its noise asks for.
     """
-    pattern, spread, unknown = _pattern(fringe)
+    pattern, _, unknown = _pattern(fringe)
     bad = bad | unknown
     mesh = (-(-data.shape[0] // MESH), -(-data.shape[1] // MESH))
-    sums = np.zeros((*mesh, 3))
+    sums = np.zeros((*mesh, 2))
     scale = error = 0.0
     for _ in range(TURNS):
-        threads.each(
-            partial(_correlate, (data, pattern, spread, bad), (scale, threshold), sums), strip_bounds(mesh[0], 2)
-        )
-        squares, product, noise = (float(sums[..., index].sum()) for index in range(3))
-        if not squares - noise > 0.1 * squares:
+        threads.each(partial(_correlate, (data, pattern, bad), (scale, threshold), sums), strip_bounds(mesh[0], 2))
+        squares, product = (float(sums[..., index].sum()) for index in range(2))
+        if not squares > 0:
             return FringeScale(0.0, 0.0)
-        scale = product / (squares - noise)
-        error = float(np.sqrt(squares)) / (squares - noise)
+        scale, error = product / squares, squares**-0.5
     return FringeScale(scale, error)
 
 
 def _correlate(
-    planes: tuple[FloatArray, FloatArray, FloatArray, NDArray[np.bool_]], limits: tuple[float, float],
+    planes: tuple[FloatArray, FloatArray, NDArray[np.bool_]], limits: tuple[float, float],
     sums: NDArray[np.float64], rows: tuple[int, int],
 ) -> None:  # fmt: skip
     from recipes.ccd.kernels.fringe_removal import correlate

@@ -45,8 +45,8 @@ def test_what_is_flagged_serves_where_nothing_else_does(context: Context, make_p
     assert choice.reason.endswith("although its quality flags are 4: there is none without")
 
 
-def test_a_doubtful_illumination_correction_is_worse_than_none(context: Context, make_product: Make) -> None:
-    kind = "IlluminationCorrectionFrame"
+@pytest.mark.parametrize("kind", ["IlluminationCorrectionFrame", "FringeFrame"])
+def test_a_doubtful_correction_is_worse_than_none(context: Context, make_product: Make, kind: str) -> None:
     flagged = make_product(kind=kind, filter_name="V", quality_flags=32)
     choice = choose(context, kind, WANTED, NOON)
     assert choice.product is None

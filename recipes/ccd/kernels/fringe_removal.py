@@ -14,14 +14,13 @@ MAD_TO_SIGMA = 1.4826  # of a Gaussian
 
 @compiled
 def correlate(
-    data: Any, fringe: Any, spread: Any, bad: Any, mesh: int, scale: float, threshold: float, first: int, end: int,
-    sums: Any,
-) -> None:  # fmt: skip
+    data: Any, fringe: Any, bad: Any, mesh: int, scale: float, threshold: float, first: int, end: int, sums: Any
+) -> None:
     """Fit plane and pattern to each cell of rows `first` to `end` of the mesh.
 
-    Writes for each the weighted sum of squares of the pattern less its plane, of its product with the data, and of the
-    pattern's variance `spread`. Pixels farther than `threshold` sigma from the median of data - scale * pattern are
-    left out; sigma, which also weighs, is 1.4826 MAD of these.
+    Writes for each the weighted sum of squares of the pattern less its plane, and of its product with the data. Pixels
+    farther than `threshold` sigma from the median of data - scale * pattern are left out; sigma, which also weighs, is
+    1.4826 MAD of these.
     """
     height, width = data.shape
     rest, picked = np.empty(mesh * mesh, np.float32), np.empty(mesh * mesh, np.int64)
@@ -42,7 +41,7 @@ def correlate(
             if not sigma > 0:
                 continue
             normal, right = np.zeros((3, 3)), np.zeros((3, 2))
-            squares, product, noise = 0.0, 0.0, 0.0
+            squares, product = 0.0, 0.0
             for index in range(count):
                 if abs(rest[index] - median) > threshold * sigma:
                     continue
@@ -56,7 +55,6 @@ def correlate(
                     right[one, 1] += terms[one] * value
                 squares += pattern * pattern
                 product += pattern * value
-                noise += spread[y, x]
             if abs(np.linalg.det(normal)) < 1e-6 * max(normal[0, 0], 1.0) ** 3:
                 continue
             solved = np.linalg.solve(normal, right)
@@ -65,7 +63,6 @@ def correlate(
                 product -= right[one, 0] * solved[one, 1]
             sums[row, column, 0] = squares / sigma**2
             sums[row, column, 1] = product / sigma**2
-            sums[row, column, 2] = noise / sigma**2
 
 
 @compiled
@@ -88,5 +85,5 @@ def _compile() -> None:
     shape = (8, 8)
     data = np.arange(64, dtype=np.float32).reshape(shape) % 5
     bad, mask = np.zeros(shape, np.bool_), np.zeros(shape, np.uint16)
-    correlate(data, data, data, bad, 8, 0.0, 5.0, 0, 1, np.zeros((1, 1, 3)))
+    correlate(data, data, bad, 8, 0.0, 5.0, 0, 1, np.zeros((1, 1, 2)))
     subtract(data, data + np.float32(1), mask, data, data, bad, np.float32(1), np.float32(1), np.uint16(128))
