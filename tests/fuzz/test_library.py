@@ -33,7 +33,7 @@ def test_every_file_is_whole_and_of_its_size(library: Library) -> None:
 
 
 # The flags that a field as small as this one earns.
-EXPECTED_FLAGS = {"FringeFrame", "IlluminationCorrectionFrame"}
+EXPECTED_FLAGS = {"FringeFrame", "IlluminationCorrection", "IlluminationCorrectionFrame"}
 
 
 @pytest.mark.parametrize("recipe", all_recipes())

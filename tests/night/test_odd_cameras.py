@@ -127,7 +127,7 @@ USUAL = {"ReadNoise": 1, "BiasFrame": 1, "HotPixelMap": 1, "GainLinearity": 1, "
 WHOLE = {
     "nina": USUAL | {"DarkFrame": 1, "DomeFlatFrame": 1},  # no biases: the darks of the flats stand in
     "suprime": USUAL | {"DomeFlatFrame": 1},  # four amplifiers, every second read from the right
-    "steep_twilight": USUAL | {"TwilightFlatFrame": 1},  # no two flats of one level
+    "steep_twilight": USUAL | {"TwilightFlatFrame": 2},  # no two flats of one level; the second with its cold pixels
     "sizes": Counter(USUAL) + Counter(USUAL) + Counter({"DomeFlatFrame": 2})
     - Counter({"ReducedScienceFrame": 1, "WeightFrame": 1, "SourceList": 1}),  # binned, and no keyword says so
 }  # fmt: skip
