@@ -350,8 +350,12 @@ def why_it_does_not_work(sandbox: Sandbox) -> str:
             )
             os.write(go, b"x")
             os.close(go)
-            threading.Timer(START_SECONDS, process.kill).start()
-            ended = process.wait()
+            patience = threading.Timer(START_SECONDS, process.kill)
+            patience.start()
+            try:
+                ended = process.wait()
+            finally:
+                patience.cancel()  # a program that only asks, and ends, would wait for it
         except (SandboxError, ForkServerError, OSError) as error:
             return f"{error} {_said(output)}".strip()
         said = _said(output)
