@@ -15,7 +15,7 @@ import typer
 from awclient import data_commands, data_servers_command, limits_command, night_command, run_commands, units_command
 from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
 from awclient.session import JsonOption, Session, complete_recipe, keep_recipe_names, session_of
-from awclient.terminal import clean, out, out_json, out_table, say
+from awclient.terminal import out, out_json, out_table, say, tell
 
 app = typer.Typer(
     name="awrecipe",
@@ -138,19 +138,19 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, prog_name="awrecipe", standalone_mode=False)
     except ClientError as problem:
-        _tell(problem)
+        tell("awrecipe", problem)
         return problem.exit_code
     except (typer.Abort, KeyboardInterrupt):
         result = EXIT_INTERRUPTED
     except typer.TyperException as problem:
-        _tell(UsageProblem(_message_of(problem), hint=_usage_hint(problem)))
+        tell("awrecipe", UsageProblem(_message_of(problem), hint=_usage_hint(problem)))
         return EXIT_USAGE
     except BrokenPipeError:
         # Whoever read the output (head, less) has closed it: nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except OSError as problem:  # a file of this machine: what the network does is told by the client itself
-        _tell(UsageProblem(f"{problem.filename or 'a file'}: {problem.strerror or problem}"))
+        tell("awrecipe", UsageProblem(f"{problem.filename or 'a file'}: {problem.strerror or problem}"))
         return EXIT_USAGE
     except Exception as problem:
         if os.environ.get("AWRECIPE_TRACEBACK"):
@@ -171,13 +171,6 @@ def _message_of(problem: typer.TyperException) -> str:
 def _usage_hint(problem: BaseException) -> str:
     context = getattr(problem, "ctx", None)
     return f"see `{context.command_path} --help`" if context is not None else "see `awrecipe --help`"
-
-
-def _tell(problem: ClientError) -> None:
-    where = f"{clean(problem.field)}: " if problem.field and problem.field not in problem.message else ""
-    say(f"awrecipe: {where}{problem.message}")
-    if problem.hint:
-        say(f"  {problem.hint}")
 
 
 if __name__ == "__main__":

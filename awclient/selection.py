@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,15 +48,9 @@ def select_inputs(portal: Portal, recipe: Json, filters: Filters) -> dict[str, l
             "no inputs are named",
             hint=f"name them by number (`awrecipe run {recipe['name']} 12-18`) or by --night, --instrument, ...",
         )
-    chosen: dict[str, list[int]] = {}
-    for entry in primary_inputs(recipe):
-        kinds = [kind for kind in entry["kinds"] if filters.kind in {"", kind}]
-        for kind in kinds:
-            found = portal.products(kind=kind, **filters.given())
-            numbers = [product["id"] for product in found if product["is_valid"] != IS_BAD]
-            if numbers:
-                chosen[entry["role"]] = numbers
-                break
+    chosen = first_kinds_there(
+        recipe, lambda kind: portal.products(kind=kind, **filters.given()) if filters.kind in {"", kind} else ()
+    )
     if not chosen:
         kinds = sorted({kind for entry in primary_inputs(recipe) for kind in entry["kinds"]})
         told = ", ".join(
@@ -66,6 +60,18 @@ def select_inputs(portal: Portal, recipe: Json, filters: Filters) -> dict[str, l
             f"the archive has no {' or '.join(kinds)} with {told} that you may see",
             hint="`awrecipe products` with the same filters shows what there is",
         )
+    return chosen
+
+
+def first_kinds_there(recipe: Json, products: Callable[[str], Iterable[Json]]) -> dict[str, list[int]]:
+    """Return for each primary role the numbers of what is not bad of its first kind that has any."""
+    chosen: dict[str, list[int]] = {}
+    for entry in primary_inputs(recipe):
+        for kind in entry["kinds"]:
+            numbers = [product["id"] for product in products(kind) if product["is_valid"] != IS_BAD]
+            if numbers:
+                chosen[entry["role"]] = numbers
+                break
     return chosen
 
 

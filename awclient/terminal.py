@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from awclient.errors import ClientError
+
 # Control characters could move a terminal's cursor or more; the marks of direction could turn a text around.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _LINE_EVERY_SECONDS = 10.0
@@ -27,6 +29,14 @@ def clean(text: object) -> str:
 def say(text: object) -> None:
     """Write a line for a person to standard error."""
     print(clean(text), file=sys.stderr, flush=True)
+
+
+def tell(command: str, problem: ClientError) -> None:
+    """Say what went wrong and how to mend it."""
+    where = f"{clean(problem.field)}: " if problem.field and problem.field not in problem.message else ""
+    say(f"{command}: {where}{problem.message}")
+    if problem.hint:
+        say(f"  {problem.hint}")
 
 
 def out(text: object = "", end: str = "\n") -> None:

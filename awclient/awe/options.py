@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from fnmatch import fnmatchcase
@@ -15,7 +15,7 @@ from awclient.awe.frames import Frame
 from awclient.client import Json, Portal
 from awclient.errors import UsageProblem
 from awclient.recipe_options import chain_of, names_in
-from awclient.selection import IS_BAD, primary_inputs
+from awclient.selection import first_kinds_there, primary_inputs
 from awclient.shipping import environment_of, ship
 from processing_units.contract import Submission
 
@@ -155,18 +155,13 @@ def _select(portal: Portal, recipe: Json, selecting: dict[str, list[str]]) -> di
     if "date" in asked:
         asked["night"] = asked.pop("date")
     patterns = selecting.get("object", [])
-    chosen: dict[str, list[int]] = {}
-    for entry in primary_inputs(recipe):
-        for kind in entry["kinds"]:
-            numbers = [
-                product["id"]
-                for product in portal.products(kind=kind, **asked)
-                if product["is_valid"] != IS_BAD
-                and (not patterns or any(fnmatchcase(product["object"], pattern) for pattern in patterns))
-            ]
-            if numbers:
-                chosen[entry["role"]] = numbers
-                break
+
+    def of_objects(kind: str) -> Iterator[Json]:
+        for product in portal.products(kind=kind, **asked):
+            if not patterns or any(fnmatchcase(product["object"], pattern) for pattern in patterns):
+                yield product
+
+    chosen = first_kinds_there(recipe, of_objects)
     if not chosen:
         kinds = sorted({kind for entry in primary_inputs(recipe) for kind in entry["kinds"]})
         told = ", ".join(f"{name} {' or '.join(values)}" for name, values in selecting.items())

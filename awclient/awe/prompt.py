@@ -20,7 +20,7 @@ from awclient.awe.queries import product_classes
 from awclient.client import Portal
 from awclient.errors import EXIT_INTERRUPTED, EXIT_OK, ClientError
 from awclient.session import Session
-from awclient.terminal import clean, say
+from awclient.terminal import clean, say, tell
 
 _BANNER = """Welcome to awe, the prompt of awportal {version} at {url}
   dpu      recipes on the processing units: dpu.run('Reduce', i='WFI', d='2000-04-28', f='#842', c='ccd50', C=1)
@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
             else:
                 return _interactive(portal, names)
     except ClientError as problem:
-        _tell(problem)
+        tell("awe", problem)
         return problem.exit_code
     except KeyboardInterrupt:
         say("interrupted; what was submitted goes on")
@@ -94,21 +94,14 @@ def _interactive(portal: Portal, names: dict[str, Any]) -> int:
         def out_prompt_tokens(self) -> list[tuple[Any, str]]:
             return []
 
-    def tell(shell: Any, kind: type, problem: ClientError, trace: Any, tb_offset: int | None = None) -> None:
-        _tell(problem)
+    def tell_it(shell: Any, kind: type, problem: ClientError, trace: Any, tb_offset: int | None = None) -> None:
+        tell("awe", problem)
 
     banner = _BANNER.format(version=version("awportal"), url=portal.url, context=names["context"])
     shell: Any = InteractiveShellEmbed(  # type: ignore[no-untyped-call]
         banner1=clean(banner), user_ns=names, confirm_exit=False
     )
     shell.prompts = AwePrompts(shell)
-    shell.set_custom_exc((ClientError,), tell)
+    shell.set_custom_exc((ClientError,), tell_it)
     shell()
     return EXIT_OK
-
-
-def _tell(problem: ClientError) -> None:
-    where = f"{clean(problem.field)}: " if problem.field and problem.field not in problem.message else ""
-    say(f"awe: {where}{problem.message}")
-    if problem.hint:
-        say(f"  {problem.hint}")
