@@ -15,7 +15,7 @@ import psutil
 
 from tests.chaos.load import Users
 from tests.chaos.points import IN_THE_CODE, REQUESTS, Fault
-from tests.chaos.servers import Servers, wait_for
+from tests.chaos.servers import Servers, command_of, wait_for
 from tests.chaos.wire import Trouble
 
 # A point that is not reached in this time is not reached at all: a defect of the suite, or of what should reach it.
@@ -179,18 +179,11 @@ class Breaker:
 
 
 def _is_manager(process: psutil.Process) -> bool:
-    return "processing_units.cluster_manager" in _words(process)
+    return "processing_units.cluster_manager" in command_of(process)
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return "--node" in _words(process)
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+    return "--node" in command_of(process)
 
 
 def _signal(family: list[psutil.Process], number: signal.Signals) -> None:

@@ -167,7 +167,7 @@ class Servers:
         deadline = time.monotonic() + 20
         while (left := self.living()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        told = [" ".join(_command(process))[:200] for process in left]
+        told = [" ".join(command_of(process))[:200] for process in left]
         for process in left:
             process.kill()
         self._stopped.set()
@@ -265,7 +265,8 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 120) -
         time.sleep(0.05)
 
 
-def _command(process: psutil.Process) -> list[str]:
+def command_of(process: psutil.Process) -> list[str]:
+    """Return the words of a process's command line, none of one that is gone."""
     try:
         return process.cmdline()
     except psutil.Error:
