@@ -8,13 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
+import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import IO
 
-from processing_units.joining.stream_relay import GREETING, Streams
+from processing_units.joining.stream_relay import GREETING, Streams, open_pipes
 
 _MOST_NOISE = 1 << 16
+_END_SECONDS = 3.0
 
 
 class RelayError(Exception):
@@ -77,25 +82,38 @@ class Relay:
         loop, work = asyncio.get_running_loop(), asyncio.current_task()
         assert work is not None  # noqa: S101 - said for the type checker
         self._stop = lambda: loop.call_soon_threadsafe(work.cancel)
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
-        )
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - they are pipes
-        said = asyncio.create_task(process.stderr.read(_MOST_NOISE))
-        try:
-            self.ports = await _greeting(process.stdout)
-            self._started.set()
-            await Streams(process.stdout, process.stdin, self._dial).run()
-        except EOFError:
-            last = (await said).decode(errors="replace").strip().splitlines()[-1:]
-            raise EOFError(last[0][:300] if last else "the session ended at once") from None
-        finally:
-            process.stdin.close()
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
-            said.cancel()
+        # asyncio's own processes have ended only when nobody holds their pipes, and what a session has started may hold
+        # them longer than it lives, as ssh's master of connections does. A file for its errors holds up nobody.
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+            )
+            assert process.stdin and process.stdout  # noqa: S101, PT018 - they are pipes
+            reader, writer, close = await open_pipes(process.stdout, process.stdin)
+            try:
+                self.ports = await _greeting(reader)
+                self._started.set()
+                await Streams(reader, writer, self._dial).run()
+            except EOFError:
+                raise EOFError(_last_line(errors) or "the session ended at once") from None
+            finally:
+                close()
+                await asyncio.sleep(0)
+                await asyncio.to_thread(_end, process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - _MOST_NOISE))
+    return "".join(errors.read().decode(errors="replace").strip().splitlines()[-1:])[:300]
 
 
 async def _greeting(reader: asyncio.StreamReader) -> dict[str, int]:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 WINDOW = 1 << 20
 PIECE = 1 << 16
@@ -143,9 +144,12 @@ class Streams:
 
     async def _connect(self, stream: _Stream, name: str) -> None:
         assert self._dial is not None  # noqa: S101 - said for the type checker
+        dialling = asyncio.get_running_loop().run_in_executor(None, self._dial, name)
         try:
-            dialled = await asyncio.to_thread(self._dial, name)
-            reader, writer = await asyncio.open_connection(sock=dialled)
+            reader, writer = await asyncio.open_connection(sock=await asyncio.shield(dialling))
+        except asyncio.CancelledError:
+            dialling.add_done_callback(_hang_up)
+            raise
         except (OSError, KeyError):
             del self._streams[stream.number]
             with contextlib.suppress(OSError):
@@ -196,24 +200,44 @@ class Streams:
         writer.write_eof()
 
 
+def _hang_up(dialling: asyncio.Future[socket.socket]) -> None:
+    """Close what a thread has dialled for a stream that is gone."""
+    if not dialling.cancelled() and dialling.exception() is None:
+        dialling.result().close()
+
+
+async def open_pipes(
+    readable: IO[bytes], writable: IO[bytes]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]]:
+    """Return a reader and a writer of two pipes, and what closes both in the loop's next turn, whatever is unsent."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    incoming, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), readable)
+    outgoing, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), writable
+    )
+
+    def close() -> None:
+        incoming.close()
+        if not outgoing.is_closing():  # it has closed itself when the other end went
+            outgoing.abort()
+
+    return reader, asyncio.StreamWriter(outgoing, protocol, None, loop), close
+
+
 # ------------------------------------------------------------------------------------------------------- the far end
 
 
 async def listen(listeners: Mapping[str, tuple[str, int]]) -> None:
     """Take connections at host and port (0: any), and carry them through standard input and output, until they end."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-    transport, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sys.stdout.buffer
-    )
-    streams = Streams(reader, asyncio.StreamWriter(transport, protocol, None, loop))
+    reader, writer, _ = await open_pipes(sys.stdin.buffer, sys.stdout.buffer)
+    streams = Streams(reader, writer)
     servers = {
         name: await asyncio.start_server(partial(streams.accept, name), host, port)
         for name, (host, port) in listeners.items()
     }
     ports = {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}
-    transport.write(GREETING + json.dumps(ports).encode() + b"\n")
+    writer.write(GREETING + json.dumps(ports).encode() + b"\n")
     await streams.run()
 
 

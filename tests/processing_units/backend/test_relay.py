@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -164,6 +165,29 @@ def test_a_login_shell_may_say_what_it_likes(server: Server) -> None:
     relay = Relay(talks, dial_from({"echo": server.goal}))
     assert asked(relay.start()["echo"], b"hello") == b"hello"
     relay.stop()
+
+
+def test_a_session_ends_though_another_process_holds_its_pipes(server: Server, tmp_path: Path) -> None:
+    """As a master of ssh connections does that outlives the session which began it."""
+    holds = [
+        "sh",
+        "-c",
+        'sleep 5 >&- & exec "$@"',
+        "sh",
+        *FAR_END,
+        "--lock",
+        str(tmp_path / "lock"),
+        "echo=127.0.0.1:0",
+    ]
+    relay = Relay(holds, dial_from({"echo": server.goal}))
+    assert asked(relay.start()["echo"], b"hello") == b"hello"
+    began = time.monotonic()
+    os.kill(int((tmp_path / "lock").read_text()), signal.SIGTERM)
+    while relay.is_up:
+        time.sleep(0.02)
+    assert time.monotonic() - began < 4
+    del relay
+    gc.collect()  # tells of whatever was not closed, and a warning is an error here
 
 
 def test_a_port_that_is_taken_is_told() -> None:
