@@ -270,7 +270,7 @@ def _correction(
 
 RECIPE = Recipe(
     name="Illumination",
-    version="2",
+    version="3",
     function=illumination,
     inputs=(Input("photometric_catalogues", ("PhotSrcCatalog",), minimum=1, maximum=None, primary=True),),
     outputs=("IlluminationCorrection", "IlluminationCorrectionFrame"),

@@ -111,7 +111,7 @@ def _error(noises: Sequence[float], count: int) -> float:
 
 RECIPE = Recipe(
     name="ReadNoise",
-    version="2",
+    version="3",
     function=read_noise,
     inputs=(
         Input("raw_bias", ("RawBias", "RawDark"), minimum=2, maximum=None, primary=True),

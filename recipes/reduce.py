@@ -202,7 +202,7 @@ def _described(trails: int) -> list[str]:
 
 RECIPE = Recipe(
     name="Reduce",
-    version="2",
+    version="3",
     function=reduce,
     inputs=(
         Input("raw_science", ("RawScience",), minimum=1, maximum=1, primary=True),

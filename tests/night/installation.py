@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +21,7 @@ import psutil
 TREE = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = Path(sys.executable).parent
 START_SECONDS = 300.0
+RUN_SECONDS = 400.0
 
 
 class Installation:
@@ -57,6 +60,12 @@ class Installation:
     def password(self) -> str:
         """Password of the user ``astronomer``."""
         return (self.home / "secrets" / "password").read_text().strip()
+
+    @property
+    def process(self) -> int:
+        """Number of the launcher's process."""
+        assert self._process is not None
+        return self._process.pid
 
     def launch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the launcher to its end."""
@@ -115,15 +124,24 @@ class Installation:
         assert result.returncode == code, f"{result.returncode}\n{result.stdout}\n{result.stderr}"
         return result.stdout
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command line and let it run."""
-        return subprocess.Popen(
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Let the command line run beside what is done meanwhile; it must end well afterwards."""
+        client = subprocess.Popen(
             [str(SCRIPTS / "awrecipe"), *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        try:
+            yield client
+            output, _ = client.communicate(timeout=RUN_SECONDS)
+        except BaseException:
+            client.kill()
+            client.communicate()
+            raise
+        assert client.returncode == 0, output
 
     def products(self, *arguments: str) -> list[dict[str, Any]]:
         """Return the products that `awrecipe products` lists."""

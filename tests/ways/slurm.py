@@ -113,17 +113,10 @@ def backend(folder: Path, url: str, key_file: Path, **variables: str) -> Iterato
 
 def _reduce(installation: Installation, night: Path, slurm: Slurm) -> None:
     """Reduce the night and cancel a queue job from outside, in mid-job."""
-    client = installation.begin("night", str(night), "--unit", UNIT)
-    try:
+    with installation.running("night", str(night), "--unit", UNIT):
         wait_for(lambda: slurm.jobs("running"), "a queue job", 300)
         wait_for(lambda: running_jobs(installation), "a job", 300)
         slurm.run("scancel", slurm.jobs("running")[0][0])
-        output, _ = client.communicate(timeout=400)
-    except BaseException:
-        client.kill()
-        client.communicate()
-        raise
-    assert client.returncode == 0, output
     wait_for(lambda: not slurm.jobs("pending,running,completing"), "the queue jobs' leaving", 200)
 
 

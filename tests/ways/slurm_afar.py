@@ -91,8 +91,7 @@ def _tested(installation: Installation) -> str:
 def _reduce_with_faults(
     installation: Installation, cluster: Cluster, home: Path, command: list[str], log: Path
 ) -> None:
-    client = installation.begin(*command, "--unit", UNIT)
-    try:
+    with installation.running(*command, "--unit", UNIT) as client:
         for fault in (
             lambda: _cut(cluster, log),
             lambda: _kill_relay(home),
@@ -103,12 +102,6 @@ def _reduce_with_faults(
                 f"it ended before all had gone wrong: {client.stdout and client.stdout.read()}"
             )
             fault()
-        output, _ = client.communicate(timeout=400)
-    except BaseException:
-        client.kill()
-        client.communicate()
-        raise
-    assert client.returncode == 0, output
     wait_for(lambda: not cluster.slurm.jobs("pending,running,completing"), "the queue jobs' leaving", 60)
 
 

@@ -79,8 +79,7 @@ def _reduce(
     dome, barn = machines
     wait_for(lambda: _downloaded(dome), "the frontend")
     lend_kernels(dome.folder / "cache" / "awportal" / "software")
-    client = installation.begin("night", str(night), "--unit", UNIT)
-    try:
+    with installation.running("night", str(night), "--unit", UNIT):
         # The barn has this checkout, the dome nothing: its Python, and what pip brings.
         first = barn.start(installed=True)
         joining = dome.start(*([] if install else ["--system-python"]))
@@ -94,12 +93,6 @@ def _reduce(
         wait_for(lambda: len(joining.committed) > chance.randrange(3), "jobs of the first machine", 170)
         joining.drain()
         dome.start(*([] if install else ["--system-python"]))
-        output, _ = client.communicate(timeout=280)
-    except BaseException:
-        client.kill()
-        client.communicate()
-        raise
-    assert client.returncode == 0, output
     for worker in _all(machines):
         if worker.process.poll() is None:
             worker.drain()

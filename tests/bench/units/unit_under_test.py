@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -30,6 +32,7 @@ class Portal:
     url: str
     token: str
     environment: dict[str, str]
+    launcher: int | None = None
 
     @classmethod
     def of(cls, installation: Installation) -> Portal:
@@ -37,7 +40,15 @@ class Portal:
         token = (installation.home / "secrets" / "token").read_text().strip()
         found = installation.processes("manage.py", "keeper")[0].environ()
         settings = {name: value for name, value in found.items() if name.startswith(("AWPORTAL_", "DJANGO_"))}
-        return cls(installation.home, installation.url, token, installation.environment | settings)
+        environment = installation.environment | settings
+        return cls(installation.home, installation.url, token, environment, installation.process)
+
+    @property
+    def postgresql(self) -> list[int]:
+        """The server of its database, where it has one."""
+        port = str(urlsplit(self.environment.get("AWPORTAL_DATABASE_URL", "")).port)
+        found = psutil.process_iter(["name", "cmdline"])
+        return [server.pid for server in found if server.info["name"] == "postgres" and port in server.info["cmdline"]]
 
 
 class UnitUnderTest:
@@ -98,9 +109,21 @@ class UnitUnderTest:
 
     def frontend_cpu_seconds(self) -> float:
         """Return the CPU time that its frontend has used so far [s]."""
-        whole = psutil.Process(self._frontend.pid)
-        times = [process.cpu_times() for process in (whole, *whole.children(recursive=True))]
-        return float(sum(each.user + each.system for each in times))
+        return _cpu_seconds(self._frontend.pid)
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return the CPU time that each part has used so far [s]; what jobs used counts once they have ended."""
+        launcher = self.portal.launcher
+        servers = psutil.Process(launcher).children() if launcher else []
+        redis = [server.pid for server in servers if server.name().startswith("redis")]
+        parts = {
+            "frontend": [self._frontend.pid],
+            "cluster manager and jobs": [manager.pid for manager in self._managers],
+            "portal, keeper": [server.pid for server in servers if server.pid not in redis],
+            "Redis": redis,
+            "PostgreSQL": self.portal.postgresql,
+        }
+        return {part: sum(map(_cpu_seconds, numbers)) for part, numbers in parts.items() if numbers}
 
     def start_cluster_manager(self, slots: int, *, no_op: bool, one_core: bool = False) -> None:
         """Bring a cluster manager up and wait until it has joined: with recipes that do nothing, or the real ones."""
@@ -155,6 +178,16 @@ class UnitUnderTest:
         environment = self.portal.environment | {"PYTHONPATH": str(TREE)}
         with (self.portal.home / f"{self.name}-{name}.log").open("ab") as stream:
             return subprocess.Popen(command, env=environment, cwd=TREE, stdout=stream, stderr=stream)
+
+
+def _cpu_seconds(number: int) -> float:
+    """Return the CPU time of a process, of all that it started, and of what of that has ended [s]."""
+    total = 0.0
+    for process in (whole := psutil.Process(number), *whole.children(recursive=True)):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
