@@ -13,7 +13,7 @@ import httpx
 
 from awclient.configuration import Configuration
 from awclient.errors import ClientError, Lost, error_of_status
-from processing_units.contract import Plan, RunStatus, Submission
+from processing_units.contract import BatchPlan, BatchRequest, BatchStatus, Plan, RunStatus, Submission
 
 Json = dict[str, Any]
 _API = "/api/v1"
@@ -149,6 +149,40 @@ class Portal:
     def retry(self, number: int) -> RunStatus:
         """Queue the failed jobs of a run again."""
         return RunStatus.model_validate(self._json("POST", f"/runs/{number}/retry"))
+
+    def plan_batch(self, request: BatchRequest) -> BatchPlan:
+        """Return what a batch would do."""
+        return BatchPlan.model_validate(self._json("POST", "/batches/plan", json=request.model_dump(mode="json")))
+
+    def draft_batch(self, request: BatchRequest) -> BatchStatus:
+        """Let the portal keep a script with its plan; with its idempotency key it is kept once."""
+        if not request.idempotency_key:
+            raise ValueError("a batch is only sent with an idempotency key")
+        return BatchStatus.model_validate(self._json("POST", "/batches", json=request.model_dump(mode="json")))
+
+    def make_batch(self, number: int, digest: str, *, leave_out: bool = False) -> BatchStatus:
+        """Make the runs of a plan that was seen; safe to repeat."""
+        asked = {"digest": digest, "leave_out": leave_out}
+        return BatchStatus.model_validate(self._json("POST", f"/batches/{number}/make", json=asked))
+
+    def batches(self, limit: int = 50) -> list[BatchStatus]:
+        """Return the user's batches, newest first, without their runs."""
+        return [
+            BatchStatus.model_validate(entry)
+            for entry in self._json("GET", "/batches", params={"limit": limit})["items"]
+        ]
+
+    def batch(self, number: int) -> BatchStatus:
+        """Return how a batch stands."""
+        return BatchStatus.model_validate(self._json("GET", f"/batches/{number}"))
+
+    def cancel_batch(self, number: int) -> BatchStatus:
+        """Cancel all that has not ended of a batch."""
+        return BatchStatus.model_validate(self._json("POST", f"/batches/{number}/cancel"))
+
+    def retry_batch(self, number: int) -> BatchStatus:
+        """Submit the failed jobs of a batch again."""
+        return BatchStatus.model_validate(self._json("POST", f"/batches/{number}/retry"))
 
     def units(self) -> list[Json]:
         """Return the processing units that the user may use."""

@@ -12,7 +12,15 @@ from typing import Annotated
 
 import typer
 
-from awclient import data_commands, data_servers_command, limits_command, night_command, run_commands, units_command
+from awclient import (
+    batch_commands,
+    data_commands,
+    data_servers_command,
+    limits_command,
+    night_command,
+    run_commands,
+    units_command,
+)
 from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
 from awclient.session import JsonOption, Session, complete_recipe, keep_recipe_names, session_of
 from awclient.terminal import out, out_json, out_table, say, tell
@@ -25,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 run_commands.register(app)
+batch_commands.register(app)
 data_commands.register(app)
 night_command.register(app)
 limits_command.register(app)

@@ -145,6 +145,50 @@ class Plan(Message):
     held_back: str = Field(default="", description="why results stay in MyDB, where more was asked for")
 
 
+class BatchRequest(Message):
+    """A batch as a user brings it: a script (Starlark), or a table of runs (YAML, CSV)."""
+
+    text: Text = Field(max_length=100_000)
+    language: Literal["star", "yaml", "csv"] = "star"
+    name: Text = Field(default="", max_length=100)
+    idempotency_key: Text = Field(default="", max_length=100)
+
+
+class BatchPlanRun(Message):
+    """One run of a batch, as its plan shows it; ``line`` is where the script asks for it."""
+
+    line: int
+    recipe: str
+    version: str
+    then: list[str] = Field(default_factory=list)
+    unit: str
+    unit_reason: str
+    parameters: dict[str, Any] = Field(description="those that the script sets")
+    comment: str = ""
+    jobs: int
+    inputs: int
+    bytes: int
+    problems: int = Field(default=0, description="jobs that cannot run")
+    first_problems: list[str] = Field(default_factory=list)
+    held_back: str = ""
+
+
+class BatchPlan(Message):
+    """What a batch would do; ``digest`` is the same as long as it would do the same."""
+
+    runs: list[BatchPlanRun]
+    jobs: int
+    problems: int
+    digest: str
+
+
+class BatchMakeRequest(Message):
+    """The plan that was seen is to be made."""
+
+    digest: str = Field(description="of the plan that was seen: what would do another thing is refused")
+    leave_out: bool = Field(default=False, description="leave out the jobs that cannot run")
+
+
 class JobStatus(Message):
     """A job as users see it."""
 
@@ -187,6 +231,32 @@ class RunStatus(Message):
     chain: list[ChainStep] = Field(default_factory=list, description="all steps of its chain, where it is one's")
     chain_reason: str = Field(default="", description="why the chain ended before its last step")
     jobs: list[JobStatus] = Field(default_factory=list)
+
+
+class BatchRunStatus(Message):
+    """A run of a batch, without its jobs."""
+
+    id: int
+    recipe: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    counts: dict[JobState, int]
+    comment: str = ""
+
+
+class BatchStatus(Message):
+    """A batch as users see it: planned until it is made, then as its runs stand."""
+
+    id: int
+    name: str
+    language: str
+    user: str
+    state: Literal["planned", "queued", "running", "done", "failed", "cancelled"]
+    created: str
+    made: str | None = None
+    counts: dict[JobState, int] = Field(description="of its jobs; a failed one that was retried counts as its retry")
+    to_come: int = Field(default=0, description="chains of which steps are still to come")
+    plan: BatchPlan
+    runs: list[BatchRunStatus] = Field(default_factory=list)
 
 
 # ------------------------------------------------------------------------------- a cluster manager and its frontend

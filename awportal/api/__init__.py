@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from ninja import NinjaAPI
 
-from awportal.api import account, code, data_servers, errors, ingest, limits, products, quotas, recipes, runs, units
+from awportal.api import (
+    account,
+    batches,
+    code,
+    data_servers,
+    errors,
+    ingest,
+    limits,
+    products,
+    quotas,
+    recipes,
+    runs,
+    units,
+)
 from awportal.api.authentication import SESSION, TOKEN
 
 # The documentation page of django-ninja loads its script from another site; the description itself is served.
@@ -21,5 +34,5 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 errors.install(api)
-for subject in (recipes, products, ingest, limits, code, runs, units, data_servers, quotas, account):
+for subject in (recipes, products, ingest, limits, code, runs, batches, units, data_servers, quotas, account):
     api.add_router("", subject.router)

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from archive.context import Context
 from processing_units.contract import CANARY, JobState
 from processing_units.frontend.changes import OPEN_STATES, change, close_ended_runs
-from processing_units.frontend.models import Attempt, Chain, Job, ProcessingUnit, Run
+from processing_units.frontend.models import Attempt, Batch, Chain, Job, ProcessingUnit, Run
 from processing_units.frontend.permissions import require_change_of_run, require_management_of_unit
 from processing_units.frontend.refusals import NotAllowed
 from processing_units.named_points import reach
@@ -64,6 +64,22 @@ def cancel_on_unit(unit: ProcessingUnit, context: Context) -> Cancelled:
     return _cancel_all(
         Run.objects.filter(jobs__unit=unit, jobs__state__in=OPEN_STATES).exclude(recipe=CANARY).distinct(), context
     )
+
+
+def cancel_batch(batch: Batch, context: Context) -> Cancelled:
+    """Cancel all that has not ended of a batch; no chain of it goes on.
+
+    Raises
+    ------
+    NotAllowed
+        The batch is another user's.
+    """
+    if context.user is None or not (context.user.is_staff or batch.user_id == context.user.pk):
+        raise NotAllowed(f"batch {batch.pk} is {batch.user}'s", hint="ask them, or an administrator")
+    Chain.objects.filter(ended__isnull=True, pk__in=Run.objects.filter(batch=batch).values("chain")).update(
+        ended=Now(), reason=f"batch {batch.pk} was cancelled"
+    )
+    return _cancel_all(Run.objects.filter(batch=batch), context)
 
 
 @dataclass(frozen=True)

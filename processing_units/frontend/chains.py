@@ -103,15 +103,18 @@ def paths_from(recipe: Recipe, longest: int = 3) -> list[str]:
 
 def begin(asked: Submission, steps: Steps, context: Context, key: str) -> Run:
     """Write a chain and its first run in one transaction; raises as ``submit``."""
+    return submit_step(
+        steps.submission(0, asked, {}), context, key, kept=asked, chain=lambda: write_chain(asked, steps)
+    )
 
-    def make() -> Chain:
-        return Chain.objects.create(
-            recipes=[recipe.name for recipe in steps.recipes],
-            directions=asked.model_dump(mode="json", exclude={"idempotency_key"}),
-            created=database_now(),
-        )
 
-    return submit_step(steps.submission(0, asked, {}), context, key, kept=asked, chain=make)
+def write_chain(asked: Submission, steps: Steps) -> Chain:
+    """Write a chain, of which the caller writes the first run in the same transaction."""
+    return Chain.objects.create(
+        recipes=[recipe.name for recipe in steps.recipes],
+        directions=asked.model_dump(mode="json", exclude={"idempotency_key"}),
+        created=database_now(),
+    )
 
 
 def continue_chains(run_ids: list[int] | None = None) -> int:
@@ -121,7 +124,7 @@ def continue_chains(run_ids: list[int] | None = None) -> int:
         waiting = waiting.filter(runs__in=run_ids)
     count = 0
     for chain in waiting.distinct():
-        newest = chain.runs.select_related("user", "project").order_by("-chain_step").first()
+        newest = chain.runs.select_related("user", "project", "batch").order_by("-chain_step").first()
         if newest is not None and newest.ended is not None:
             _go_on(chain, newest)
             count += 1
@@ -152,7 +155,7 @@ def _go_on(chain: Chain, ended: Run) -> None:
             inputs = _made_for(steps.recipes[place], ended, context)
             wanted = steps.submission(place, asked, inputs)
             key = f"chain {chain.pk} step {place}"
-            submit_step(wanted, context, key, kept=wanted, chain=lambda: chain, step=place)
+            submit_step(wanted, context, key, kept=wanted, chain=lambda: chain, step=place, batch=ended.batch)
             Chain.objects.filter(pk=chain.pk).exclude(reason="").update(reason="")
         except NotNow as problem:  # it goes on when that is over: the keeper's sweep asks again
             reason = f"{chain.recipes[place]} waits: {problem.message}"[:1000]

@@ -205,6 +205,33 @@ class Chain(models.Model):
         return ">".join(self.recipes)
 
 
+class Batch(models.Model):
+    """Many runs asked for at once, by a script: what it said, what it was answered, what it comes to, and by whom.
+
+    Read again with the same answers it asks for the same runs. ``made`` is empty until its user has agreed to the plan.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="batches")
+    name = models.CharField(max_length=100, blank=True)
+    language = models.CharField(max_length=10)
+    text = models.TextField()
+    digest = models.CharField(max_length=64, help_text="sha256 of language and text")
+    evaluator = models.CharField(max_length=60, help_text="the version of the language that read it")
+    answers = models.JSONField(default=list, help_text="the frames that it asked for, as they were then")
+    wishes = models.JSONField(default=list, help_text="the runs that it asks for")
+    plan = models.JSONField(default=dict, help_text="as it was shown (contract.BatchPlan)")
+    idempotency_key = models.CharField(max_length=100)
+    created = models.DateTimeField()
+    made = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "idempotency_key"], name="batch_once")]
+        indexes: ClassVar = [models.Index(fields=["user", "created"], name="batch_of_user")]
+
+    def __str__(self) -> str:
+        return f"batch {self.pk}"
+
+
 class Run(models.Model):
     """One submission of a recipe; its state is derived from its jobs."""
 
@@ -225,6 +252,7 @@ class Run(models.Model):
     cancel_requested = models.DateTimeField(null=True, blank=True)
     chain = models.ForeignKey(Chain, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
     chain_step = models.PositiveSmallIntegerField(default=0)
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "idempotency_key"], name="run_submitted_once")]

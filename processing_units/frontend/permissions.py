@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from archive.context import Context
 from archive.models import Membership, Privilege, Profile
 from processing_units.contract import CANARY
-from processing_units.frontend.models import ProcessingUnit, Run
+from processing_units.frontend.models import Batch, ProcessingUnit, Run
 from processing_units.frontend.refusals import NotAllowed, NotFound
 
 
@@ -41,6 +41,22 @@ def require_change_of_run(run: Run, context: Context) -> None:
     """Raise NotAllowed unless this context may change the run."""
     if not may_change_run(run, context):
         raise NotAllowed(f"run {run.pk} is {run.user}'s", hint="ask them, or an administrator")
+
+
+def visible_batches(context: Context) -> QuerySet[Batch]:
+    """Return the batches that this context sees: one's own, all for staff."""
+    user = context.user
+    if user is None or not user.is_active:
+        return Batch.objects.none()
+    return Batch.objects.all() if user.is_staff else Batch.objects.filter(user=user.pk)
+
+
+def find_batch(number: int, context: Context) -> Batch:
+    """Return the batch, or raise NotFound."""
+    batch = visible_batches(context).select_related("user").filter(pk=number).first()
+    if batch is None:
+        raise NotFound(f"there is no batch {number}", hint="`awrecipe batches` and the page of batches list yours")
+    return batch
 
 
 def user_type(context: Context) -> int:

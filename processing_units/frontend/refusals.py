@@ -33,3 +33,11 @@ class WrongCode(UsageError):
             f"the unit runs the standard code {ours[:12]}, this cluster manager {theirs[:12]}",
             hint="start it with awworker, which gets that code, or update its installation to the portal's version",
         )
+
+
+class ScriptWrong(UsageError):
+    """A batch script cannot be read, or asks for what cannot be; ``line`` is where (0: nowhere in particular)."""
+
+    def __init__(self, message: str, line: int = 0, *, hint: str = "") -> None:
+        super().__init__(f"line {line}: {message}" if line else message, hint=hint)
+        self.line = line

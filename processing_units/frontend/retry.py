@@ -69,6 +69,7 @@ def _resubmit(run: Run, failed: list[Job], chosen: ChosenUnit) -> Run:
         remark=f"retry of {counted(len(failed), 'failed job')} of run {run.pk}",
         idempotency_key=f"retry of run {run.pk} from job {failed[0].ordinal}",
         submitted=now,
+        batch=run.batch,
     )
     inputs: dict[int, list[tuple[str, int, int]]] = defaultdict(list)
     for begin in range(0, len(failed), _AT_ONCE):

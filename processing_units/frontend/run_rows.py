@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
@@ -10,11 +11,34 @@ from archive.context import Context
 from processing_units.contract import Submission
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.job_rows import JobRow, write_jobs
-from processing_units.frontend.models import Chain, Run
+from processing_units.frontend.models import Batch, Chain, Run
 from processing_units.frontend.planning import Resolved, resolve
 from processing_units.named_points import reach
 from processing_units.wording import counted
 from recipes.errors import UsageError
+
+
+@dataclass
+class Prepared:
+    """A submission of one recipe with everything checked and chosen, ready to be written."""
+
+    submission: Submission
+    resolved: Resolved
+    kept: Submission
+    chain: Callable[[], Chain] | None = None  # called within the transaction
+    step: int = 0
+    batch: Batch | None = None
+    remark: str = ""
+
+    def leave_out_problems(self) -> None:
+        """Leave out the jobs that cannot run where others can; the run's remark tells of them."""
+        jobs = self.resolved.jobs
+        bad = [piece for piece in jobs if piece.problem]
+        if not bad or len(bad) == len(jobs):
+            return
+        told = f"{counted(len(bad), 'job')} not possible: {bad[0].label}: {bad[0].problem}"
+        jobs[:] = [piece for piece in jobs if not piece.problem]
+        self.remark = f"{self.submission.comment}; {told}" if self.submission.comment else told
 
 
 def submit_step(
@@ -25,6 +49,7 @@ def submit_step(
     kept: Submission,
     chain: Callable[[], Chain] | None = None,
     step: int = 0,
+    batch: Batch | None = None,
 ) -> Run:
     """Resolve a submission of one recipe and write its run; the same key of the same user gives the same run.
 
@@ -43,6 +68,8 @@ def submit_step(
     step : int
         Its place in the chain. A first step is refused where any job has a problem; a later one leaves such jobs out,
         as nobody is there to mend them, and says so in its remark.
+    batch : Batch, optional
+        Of which it is a run.
 
     Raises
     ------
@@ -52,15 +79,14 @@ def submit_step(
     earlier = earlier_run(kept, context, key)
     if earlier is not None:
         return earlier
-    resolved = resolve(submission, context)
-    remark = submission.comment
+    prepared = Prepared(submission, resolve(submission, context), kept, chain=chain, step=step, batch=batch)
     if step:
-        remark = _leave_out_problems(resolved, remark)
-    resolved.require_no_problem()
+        prepared.leave_out_problems()
+    prepared.resolved.require_no_problem()
     reach("submit.planned")
     try:
         with transaction.atomic():
-            run = _write(submission, resolved, key, kept, chain() if chain else None, step, remark)
+            run = write_run(prepared, key)
             reach("submit.written")
     except IntegrityError:
         earlier = earlier_run(kept, context, key)
@@ -86,26 +112,10 @@ def _as_kept(submission: Submission) -> dict[str, object]:
     return submission.model_dump(mode="json", exclude={"idempotency_key"})
 
 
-def _leave_out_problems(resolved: Resolved, remark: str) -> str:
-    """Leave out the jobs that cannot run where others can; return the remark that tells of them."""
-    bad = [piece for piece in resolved.jobs if piece.problem]
-    if not bad or len(bad) == len(resolved.jobs):
-        return remark
-    resolved.jobs[:] = [piece for piece in resolved.jobs if not piece.problem]
-    told = f"{counted(len(bad), 'job')} not possible: {bad[0].label}: {bad[0].problem}"
-    return f"{remark}; {told}" if remark else told
-
-
-def _write(
-    submission: Submission,
-    resolved: Resolved,
-    key: str,
-    kept: Submission,
-    chain: Chain | None,
-    step: int,
-    remark: str,
-) -> Run:
+def write_run(prepared: Prepared, key: str) -> Run:
+    """Write a run with its jobs, inside the caller's transaction."""
     now = database_now()
+    resolved = prepared.resolved
     user = resolved.context.user
     assert user is not None  # noqa: S101 - resolve() refuses visitors; said for the type checker
     run = Run.objects.create(
@@ -114,16 +124,17 @@ def _write(
         privilege=resolved.context.privilege,
         recipe=resolved.recipe.name,
         recipe_version=resolved.recipe.version,
-        code_digest=submission.code,
+        code_digest=prepared.submission.code,
         parameters=resolved.parameters,
-        submission=_as_kept(kept),
+        submission=_as_kept(prepared.kept),
         unit=resolved.unit,
         unit_reason=resolved.unit_reason,
-        remark=remark[:500],
+        remark=(prepared.remark or prepared.submission.comment)[:500],
         idempotency_key=key,
         submitted=now,
-        chain=chain,
-        chain_step=step,
+        chain=prepared.chain() if prepared.chain else None,
+        chain_step=prepared.step,
+        batch=prepared.batch,
     )
     reach("submit.run-written")
     rows = [

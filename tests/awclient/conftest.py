@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import override_settings
 
+from archive.models import Profile
 from awclient.client import Portal
 from awclient.configuration import Configuration
+from awclient.main import run
+from awportal.tokens import make_token
+from processing_units.frontend.models import ProcessingUnit
 
 
 class Scripted:
@@ -98,3 +104,35 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("AWPORTAL_URL", "AWPORTAL_TOKEN", "AWPORTAL_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def awrecipe(
+    live_server: Any, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """Run the command line in this process; return (exit code, standard output, standard error)."""
+    settings.DATA_ROOT = tmp_path / "data"
+    settings.BASE_URL = live_server.url
+    settings.DATA_URL = f"{live_server.url}/data"
+    ProcessingUnit.objects.create(name="local", port=1, key_hash="0" * 64)
+    monkeypatch.setattr("processing_units.frontend.dispatch.send_hints", lambda unit: None)
+    anna = User.objects.create(username="anna")
+    Profile.objects.create(user=anna, user_type=Profile.UserType.CHOOSES)
+    _, token = make_token(anna, "test")
+    monkeypatch.setenv("AWPORTAL_URL", live_server.url)
+    monkeypatch.setenv("AWPORTAL_TOKEN", token)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture(autouse=True, scope="session")
+def static_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let WhiteNoise find its directory; the test server, which lives as long as the session, looks once."""
+    with override_settings(STATIC_ROOT=tmp_path_factory.mktemp("static")):
+        yield

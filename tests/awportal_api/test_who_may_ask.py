@@ -34,6 +34,8 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
         "/runs/{number}/retry", "/runs/{number}/archive", "/runs/{number}/move", "/runs/cancel", "/quota",
         "/quota/{name}",
+        "/batches", "/batches/plan", "/batches/{number}", "/batches/{number}/make", "/batches/{number}/again",
+        "/batches/{number}/cancel", "/batches/{number}/retry",
         "/units/{name}", "/units/{name}/history", "/units/{name}/cancel",
         "/units/{name}/test", "/units/{name}/test/{number}", "/units/{name}/keys", "/units/{name}/keys/{number}",
         "/units/{name}/machines", "/units/{name}/machines/{machine}",
