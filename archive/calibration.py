@@ -117,8 +117,8 @@ def choose(
     return choose_many(context, [Request(kinds, wanted, parse_time(at))])[0]
 
 
-def choose_many(context: Context, requests: Sequence[Request]) -> list[Choice]:
-    """Answer each request, in their order.
+def choose_many(context: Context, requests: Sequence[Request], *, explain: bool = False) -> list[Choice]:
+    """Answer each request, in their order; with `explain` the rivals of other times are told, too.
 
     A calibration serves when its validity covers the time, nobody called it bad, and instrument, chip, readout mode
     and, as its kind says, filter, overscan method and temperature match. Those without quality flags come first; of
@@ -134,14 +134,18 @@ def choose_many(context: Context, requests: Sequence[Request]) -> list[Choice]:
     for request in dict.fromkeys(requests):
         answered[request] = _answer(request, candidates)
     failed = [request for request, (found, _, _) in answered.items() if found is None]
-    nearest = _nearest(context, failed) if failed else {}
+    nearest = _nearest(context, list(answered) if explain else failed) if failed or explain else {}
+    if explain:
+        for request, (found, reason, rivals) in answered.items():
+            if found is not None:
+                answered[request] = found, reason, rivals + _of_other_times(request, nearest, candidates)
     for request in failed:
         _, reason, rivals = answered[request]
         answered[request] = (None, reason + _told_nearest(request, nearest, rivals), rivals)
     chosen = {found.pk for found, _, _ in answered.values() if found}
     products = {product.pk: product for product in _in_batches(visible(context), sorted(chosen))}
     return [
-        Choice(products.get(found.pk) if found else None, reason, list(rivals))
+        Choice(products.get(found.pk) if found else None, reason, _some(rivals))
         for found, reason, rivals in (answered[request] for request in requests)
     ]
 
@@ -181,9 +185,9 @@ def _answer(request: Request, candidates: Mapping[_Key, list[_Candidate]]) -> tu
         if serving:
             best = serving[0]
             beaten = [f"{rival.name}: {_why_beaten(rival, best)}" for rival in serving[1:]]
-            return best, _why(best, request, len(beaten)), _some(beaten + told + losers)
+            return best, _why(best, request, len(beaten)), beaten + told + losers
         losers += told
-    return None, f"no {wanted_kinds} serves {_described(request)}", _some(losers)
+    return None, f"no {wanted_kinds} serves {_described(request)}", losers
 
 
 def _lack(candidate: _Candidate, request: Request) -> str:
@@ -196,7 +200,7 @@ def _lack(candidate: _Candidate, request: Request) -> str:
     if candidate.readout_mode != wanted.readout_mode:
         return f"readout mode {candidate.readout_mode}, not {wanted.readout_mode}"
     if at is None or not _covers(candidate, at):
-        return f"valid {_span(candidate)}"
+        return f"not valid at that time, but {_span(candidate)}"
     if candidate.kind in OVERSCAN_MATTERS and wanted.overscan_correction is not None:
         method = candidate.overscan_correction
         if method != wanted.overscan_correction:
@@ -270,6 +274,19 @@ def _nearest(context: Context, failed: Sequence[Request]) -> dict[_Key, list[_Ca
 
 
 MAXIMUM_EXPLAINED = 50
+
+
+def _of_other_times(
+    request: Request, nearest: Mapping[_Key, list[_Candidate]], told: Mapping[_Key, list[_Candidate]]
+) -> list[str]:
+    """Return the calibrations next before and after the time of a request that are not among those `told` already."""
+    found = []
+    for kind in request.kinds:
+        key = _key(kind, request.wanted)
+        known = {candidate.pk for candidate in told.get(key, [])}
+        others = [candidate for candidate in nearest.get(key, []) if candidate.pk not in known]
+        found += [f"{rival.name}: {lack}" for rival in others if (lack := _lack(rival, request))]
+    return found
 
 
 def _told_nearest(request: Request, nearest: Mapping[_Key, list[_Candidate]], rivals: Sequence[str]) -> str:

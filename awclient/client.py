@@ -99,9 +99,26 @@ class Portal:
         asked = {"products": list(numbers), "privilege": privilege, "project": project}
         return self._json("POST", "/products/publish", json=asked)
 
-    def plan(self, submission: Submission) -> Plan:
-        """Return what a submission would do."""
-        return Plan.model_validate(self._json("POST", "/plan", json=submission.model_dump(mode="json")))
+    def plan(self, submission: Submission, jobs: int | None = None) -> Plan:
+        """Return what a submission would do; with `jobs` so many are told one by one."""
+        asked = {} if jobs is None else {"jobs": jobs}
+        return Plan.model_validate(self._json("POST", "/plan", params=asked, json=submission.model_dump(mode="json")))
+
+    def parameter_sets(self, recipe: str = "", name: str = "") -> list[Json]:
+        """Return parameter sets: all, those of a recipe, or the one that a name means."""
+        wanted = {key: value for key, value in (("recipe", recipe), ("name", name)) if value}
+        return list(self._json("GET", "/parameter-sets", params=wanted)["items"])
+
+    def keep_parameter_set(self, recipe: str, name: str, parameters: Json, *, project: bool) -> Json:
+        """Keep parameters under a name; safe to repeat."""
+        asked = {"recipe": recipe, "name": name, "parameters": parameters, "project": project}
+        return self._json("POST", "/parameter-sets", json=asked)
+
+    def remove_parameter_set(self, number: int) -> None:
+        """Remove one of one's own."""
+        response = self.call("DELETE", f"/parameter-sets/{number}")
+        if not response.is_success:
+            raise self._error(response)
 
     def submit(self, submission: Submission) -> RunStatus:
         """Submit; with its idempotency key the same submission, sent twice, is one run."""

@@ -18,6 +18,7 @@ from awclient import (
     data_servers_command,
     limits_command,
     night_command,
+    parameter_sets,
     run_commands,
     units_command,
 )
@@ -37,6 +38,7 @@ batch_commands.register(app)
 data_commands.register(app)
 night_command.register(app)
 limits_command.register(app)
+parameter_sets.register(app)
 units_command.register(app)
 data_servers_command.register(app)
 

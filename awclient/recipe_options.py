@@ -60,6 +60,17 @@ def read_parameter_file(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Return parameters written as NAME=VALUE."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageProblem(f"{pair}: write NAME=VALUE")
+        found[name.replace("-", "_")] = value
+    return found
+
+
 def parse_directions(recipe: Json, arguments: Sequence[str]) -> Directions:
     """Read what typer left over: ``--sigma-clip 3``, ``--read-noise 17`` (an input) and bare product numbers."""
     parameters = {entry["name"]: entry for entry in recipe["parameters"]}

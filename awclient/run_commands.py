@@ -15,7 +15,7 @@ from processing_units.wording import counted
 
 if TYPE_CHECKING:
     from awclient.client import Json, Portal
-    from processing_units.contract import Plan, RunStatus, Submission
+    from processing_units.contract import RunStatus, Submission
 
 RunNumber = Annotated[int, typer.Argument(help="The run's number.", min=1)]
 Timeout = Annotated[float | None, typer.Option(help="With --wait: give up after so many seconds; the run goes on.")]
@@ -37,6 +37,9 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
         str, typer.Argument(help="The recipe's name, or a chain: 'Reduce>Science'.", autocompletion=complete_recipe)
     ],
     params: Annotated[Path | None, typer.Option(help="Parameters from a TOML or JSON file.")] = None,
+    params_set: Annotated[
+        list[str] | None, typer.Option(help="Parameters kept under that name; in a chain RECIPE:NAME.")
+    ] = None,
     parameter: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, the same as --name value.")] = None,
     night: Annotated[str, typer.Option(help="Inputs of that night (date of its evening, 2024-05-12).")] = "",
     instrument: Annotated[str, typer.Option(help="Inputs of that instrument.")] = "",
@@ -52,7 +55,12 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
     env_cfg: Annotated[
         Path | None, typer.Option(help="Environment.cfg to use; else that of --code, or of the working directory.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; make nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show jobs, calibrations and why, times and bytes; make nothing.")
+    ] = False,
+    plan: Annotated[
+        str, typer.Option(help="Fingerprint that --dry-run showed: run exactly that, or fail if it has changed.")
+    ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit 1 if the recipe failed.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait, and write the logs as they grow.")] = False,
     timeout: Timeout = None,
@@ -60,6 +68,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
     json: JsonOption = False,
 ) -> None:
     """Run a recipe on frames given by number (12-18) or by filter; its parameters are options (--sigma-clip 3)."""
+    from awclient.dry_run import JOBS_SHOWN, show_plan
     from awclient.following import raise_unless_done
     from awclient.selection import Filters
     from awclient.shipping import ship
@@ -69,11 +78,13 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
     with session_of(context).open() as portal:
         digest = ship(portal, code) if code is not None else ""
         trees = _Trees(digest, code, env_cfg)
-        submission = _submission(portal, recipe, list(context.args), filters, params, parameter or [], trees)
+        given = _Given(params, params_set or [], parameter or [])
+        submission = _submission(portal, recipe, list(context.args), filters, given, trees)
         submission = submission.model_copy(update={"unit": unit or None, "privilege": privilege, "comment": comment})
         if dry_run:
-            _show_plan(portal.plan(submission), json)
+            show_plan(portal.plan(submission, None if json else JOBS_SHOWN), json)
             return
+        submission = submission.model_copy(update={"plan": plan})
         pending = PendingSubmission(portal, submission, new=new)
         status = pending.send()
         if pending.is_resumed:
@@ -97,28 +108,39 @@ class _Trees:
     env_cfg: Path | None = None
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Where parameters come from: an option and a pair go before the file, the file before the sets."""
+
+    file: Path | None
+    sets: list[str]
+    pairs: list[str]
+
+
 def _submission(
     portal: Portal,
     recipe: str,
     arguments: list[str],
     filters: object,
-    params: Path | None,
-    pairs: list[str],
+    given: _Given,
     trees: _Trees,
 ) -> Submission:
-    from awclient.recipe_options import chain_of, names_in, parse_directions, read_parameter_file
+    from awclient.parameter_sets import parameters_of_sets
+    from awclient.recipe_options import chain_of, names_in, parse_directions, read_pairs, read_parameter_file
     from awclient.selection import Filters, select_inputs
     from awclient.shipping import environment_of
     from processing_units.contract import Submission
 
     found = chain_of([portal.recipe(name, trees.digest) for name in names_in(recipe)])
     directions = parse_directions(found, arguments)
-    parameters = read_parameter_file(params) if params else {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageProblem(f"--parameter {pair}: write NAME=VALUE")
-        parameters[name.replace("-", "_")] = value
+    parameters = read_parameter_file(given.file) if given.file else {}
+    parameters |= read_pairs(given.pairs) | directions.parameters
+    if given.sets:
+        of_sets = parameters_of_sets(portal, found["name"].split(">"), given.sets)
+        # In a chain what is said for one step alone would go before what is said for all of them.
+        parameters |= {
+            name: value for name, value in of_sets.items() if not {name, name.rpartition(".")[2]} & parameters.keys()
+        }
     inputs = dict(directions.inputs)
     primary = {entry["role"] for entry in found["inputs"] if entry["primary"]} | {""}
     if not primary & inputs.keys():
@@ -128,7 +150,7 @@ def _submission(
     return Submission(
         recipe=found["name"],
         inputs=inputs,
-        parameters=parameters | directions.parameters,
+        parameters=parameters,
         code=trees.digest,
         environment=environment.entries,
         overruled_by=list(environment.overruled),
@@ -263,22 +285,3 @@ def _show_runs(runs: list[Json], json: bool) -> None:
          run["comment"])
         for run in runs
     ])  # fmt: skip
-
-
-def _show_plan(plan: Plan, json: bool) -> None:
-    if json:
-        out_json(plan.model_dump(mode="json"))
-        return
-    out(f"{plan.recipe} {plan.version} on unit {plan.unit} ({plan.unit_reason}); nothing has been submitted")
-    out("parameters: " + ", ".join(f"{name}={value}" for name, value in plan.parameters.items()))
-    if plan.then:
-        out(f"then, on what it makes: {' > '.join(plan.then)}")
-    if plan.held_back:
-        out(f"note: {plan.held_back}")
-    for number, job in enumerate(plan.jobs, 1):
-        inputs = "; ".join(f"{role}: {','.join(map(str, ids))}" for role, ids in job.inputs.items())
-        out(f"job {number} {job.label}: {inputs}")
-        for choice in job.calibrations:
-            out(f"    {choice.role}: {choice.name or 'none'} ({choice.reason})")
-        if job.problem:
-            out(f"    problem: {job.problem}")

@@ -14,6 +14,7 @@ from archive.queries import BadSelection, Selection, select
 from awportal.command_line import parse_ranges
 from awportal.environment import Setting, environment_for, settings_of
 from awportal.listing import given_filters, nights_of, with_pictures
+from awportal.parameter_start import SetChoice, overscan_note, read_set
 from processing_units.contract import Submission
 from processing_units.frontend.environment import privilege_called
 from recipes.errors import UsageError
@@ -33,6 +34,8 @@ class ParameterField:
     text: str
     error: str = ""
     environment: str | None = None  # what the user's Environment.cfg says
+    in_set: str | None = None  # what the chosen parameter set says
+    note: str = ""  # what it comes to on the frames of the chosen instrument
 
     @property
     def changed(self) -> bool:
@@ -117,9 +120,11 @@ class RecipeForm:
     privilege: int
     comment: str
     key: str
+    plan: str = ""  # fingerprint of the dry run that the page showed
     then: str = ""
     code: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    sets: SetChoice = field(default_factory=SetChoice)
     error: str = ""
     hint: str = ""
 
@@ -143,6 +148,11 @@ class RecipeForm:
         """Whether nothing is wrong as far as the form can tell."""
         return not (self.error or any(f.error for f in self.parameters) or any(role.error for role in self.roles))
 
+    @property
+    def changed_parameters(self) -> dict[str, Any]:
+        """The parameters that differ from the recipe's defaults, as a set keeps them."""
+        return {f.parameter.name: f.text for f in self.parameters if f.text != f.default_text}
+
     def submission(self, context: Context) -> Submission:
         """Return the message that the frontend understands."""
         inputs = {role.input.role: self._numbers(role, context) for role in self.roles}
@@ -153,6 +163,7 @@ class RecipeForm:
             unit=self.unit or None,
             privilege=self.privilege,
             idempotency_key=self.key,
+            plan=self.plan,
             comment=self.comment,
             code=self.code,
             environment=self.environment,
@@ -175,22 +186,29 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
     environment = {} if data.get("environment") == "no" else environment_for(context, code)
     given = given_filters(data, FILTERS)
     ids = sorted(parse_ranges(data.getlist("product"), MAXIMUM_INPUTS))
-    if not data:
+    if not data.keys() - {"set"}:
         given = _newest_night(recipe, context)
+    sets = SetChoice() if code else read_set(recipe, data, context)
     form = RecipeForm(
         recipe=recipe,
         given=given,
         roles=[],
-        parameters=[_read_parameter(recipe, parameter, data, environment) for parameter in recipe.parameters],
+        parameters=[_read_parameter(recipe, parameter, data, environment, sets) for parameter in recipe.parameters],
         unit=_text_of(data, "unit", 40) if "unit" in data else environment.get("unit", ""),
         privilege=_privilege(data.get("privilege", ""), context, environment),
         comment=_text_of(data, "comment", 500),
         key=_text_of(data, "key", 100) or uuid.uuid4().hex,
+        plan=_text_of(data, "plan", 64),
         then=_text_of(data, "then", 200).replace(" ", ""),
         code=code,
         environment=environment,
+        sets=sets,
     )
     form.roles = [_read_role(entry, data, ids, form, context) for entry in recipe.inputs]
+    frames = [frame for role in form.primary for frame in role.chosen or role.matches]
+    for read in form.parameters:
+        if read.parameter.name == "overscan_correction":
+            read.note = overscan_note(read.text, frames)
     return form
 
 
@@ -256,13 +274,17 @@ def _newest_night(recipe: Recipe, context: Context) -> dict[str, str]:
 
 
 def _read_parameter(
-    recipe: Recipe, parameter: Parameter, data: QueryDict, environment: dict[str, str]
+    recipe: Recipe, parameter: Parameter, data: QueryDict, environment: dict[str, str], sets: SetChoice
 ) -> ParameterField:
     known = {name.lower(): value for name, value in environment.items()}
     own = _normal(parameter, known.get(f"{recipe.name}.{parameter.name}".lower()))
     start = _as_text(parameter.default) if own is None else own
-    text = data.get(f"p-{parameter.name}", start).strip()[:200]
-    read = ParameterField(parameter, text, environment=own)
+    in_set = _as_text(sets.entries[parameter.name]) if parameter.name in sets.entries else None
+    if sets.fills_in:
+        text = start if in_set is None else in_set
+    else:
+        text = data.get(f"p-{parameter.name}", start).strip()[:200]
+    read = ParameterField(parameter, text, environment=own, in_set=in_set)
     try:
         parameter.parse(text)
     except UsageError as refused:

@@ -96,6 +96,11 @@ class Submission(Message):
     unit: Text | None = None
     privilege: int | None = Field(default=None, ge=1, le=5)
     idempotency_key: Text = Field(default="", max_length=100)
+    plan: str = Field(
+        default="",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="fingerprint of a dry run: submit exactly that, or be refused where it would be another by now",
+    )
     comment: Text = Field(default="", max_length=500)
     code: Text = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="digest of the shipped code to run from")
     environment: dict[Text, Text] = Field(
@@ -122,6 +127,14 @@ class PlannedCalibration(Message):
     rivals: list[str] = Field(default_factory=list)
 
 
+class MadeBefore(Message):
+    """A product of the same recipe and the same frames that is there; ``differs`` is empty where it is just that."""
+
+    product: int
+    name: str
+    differs: str = Field(default="", description="in what: other calibrations, parameters, version; called bad")
+
+
 class PlannedJob(Message):
     """One parallel piece of a run, as a dry run shows it."""
 
@@ -130,6 +143,39 @@ class PlannedJob(Message):
     calibrations: list[PlannedCalibration] = Field(default_factory=list)
     bytes: int = 0
     problem: str = ""
+    hint: str = Field(default="", description="how to mend the problem")
+    made_before: MadeBefore | None = None
+
+
+class PlannedStep(Message):
+    """A recipe of a chain and how many jobs it comes to; None: that shows when the one before it has ended."""
+
+    recipe: str
+    version: str
+    jobs: int | None
+
+
+class PlannedUnit(Message):
+    """A unit and how long the jobs would take there; None where nothing tells."""
+
+    name: str
+    chosen: bool
+    why_not: str = Field(default="", description="why the user cannot have it; empty where they can")
+    slots: int = 0
+    seconds_a_job: float | None = Field(default=None, description="median of this recipe's last jobs there")
+    jobs_known: int = Field(default=0, description="how many jobs that is the median of")
+    seconds_to_start: float | None = None
+    seconds: float | None = Field(default=None, description="from now until the last job has ended")
+
+
+class PlanCounts(Message):
+    """A plan in numbers, of all its jobs."""
+
+    jobs: int
+    not_possible: int
+    made_before: int = Field(description="jobs whose products are there, from the same inputs, parameters and version")
+    files: int = Field(description="different input files")
+    bytes: int = Field(description="of these files: what moves where each is fetched once, by one node")
 
 
 class Plan(Message):
@@ -140,9 +186,13 @@ class Plan(Message):
     parameters: dict[str, Any]
     unit: str
     unit_reason: str
-    jobs: list[PlannedJob]
+    counts: PlanCounts
+    jobs: list[PlannedJob] = Field(description="all, or as many as were asked for; those not possible come first then")
+    steps: list[PlannedStep]
+    units: list[PlannedUnit]
     then: list[str] = Field(default_factory=list, description="recipes of the chain that follow on what this makes")
     held_back: str = Field(default="", description="why results stay in MyDB, where more was asked for")
+    fingerprint: str = Field(description="of recipe, parameters, jobs and their inputs: Submission.plan takes it")
 
 
 class BatchRequest(Message):

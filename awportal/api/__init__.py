@@ -15,6 +15,7 @@ from awportal.api import (
     errors,
     ingest,
     limits,
+    parameter_sets,
     products,
     quotas,
     recipes,
@@ -34,5 +35,19 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 errors.install(api)
-for subject in (recipes, products, ingest, limits, code, runs, batches, units, data_servers, quotas, account):
+SUBJECTS = (
+    recipes,
+    products,
+    ingest,
+    limits,
+    code,
+    parameter_sets,
+    runs,
+    batches,
+    units,
+    data_servers,
+    quotas,
+    account,
+)
+for subject in SUBJECTS:
     api.add_router("", subject.router)

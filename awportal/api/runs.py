@@ -92,10 +92,15 @@ class CancelledRuns(BaseModel):
 
 
 @router.post("/plan", response=Plan)
-def plan_run(request: HttpRequest, submission: Submission) -> Plan:
-    """Return what a submission would do; nothing is made."""
+def plan_run(
+    request: HttpRequest, submission: Submission, jobs: Annotated[int | None, Query(ge=0, le=100_000)] = None
+) -> Plan:
+    """Return what a submission would do (a dry run); nothing is made.
+
+    With ``jobs`` so many are told one by one, those that are not possible first; the counts are of all.
+    """
     _check_numbers(submission)
-    return plan(submission, context_of_request(request))
+    return plan(submission, context_of_request(request), jobs)
 
 
 @router.post("/runs", response={201: RunStatus, 200: RunStatus})

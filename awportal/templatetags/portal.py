@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from archive.context import context_of
 from archive.models import Privilege, Product, Validity
+from processing_units.frontend.expected import told
 from processing_units.frontend.models import CodeBundle
 from recipes.kinds import KINDS
 
@@ -133,6 +134,12 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+@register.filter
+def about(seconds: float) -> str:
+    """Return a time to come, no finer than it can be known."""
+    return told(seconds)
 
 
 @register.filter

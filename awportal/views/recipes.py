@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from pydantic import ValidationError
@@ -12,11 +13,14 @@ from archive.context import Context, context_of
 from archive.models import Privilege, Profile
 from awportal.listing import facets
 from awportal.numpydoc_html import sections
+from awportal.parameter_start import limits_of
 from awportal.recipe_form import RecipeForm, check_inputs, read_form
 from processing_units.contract import Plan
 from processing_units.frontend.chains import paths_from
 from processing_units.frontend.own_recipes import find_recipe_of
+from processing_units.frontend.parameter_sets import find_set, keep_set, remove_set
 from processing_units.frontend.permissions import user_type
+from processing_units.frontend.refusals import PlanChanged
 from processing_units.frontend.submit import plan as plan_of
 from processing_units.frontend.submit import submit
 from processing_units.frontend.unit_choice import choose_unit, offered_units
@@ -24,8 +28,8 @@ from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
 from recipes.recipe import Recipe
 
-# So many jobs of a plan are shown one by one.
-_JOBS_SHOWN = 100
+# So many jobs of a dry run are shown one by one.
+_JOBS_SHOWN = 50
 
 
 @require_safe
@@ -51,13 +55,18 @@ def run_recipe(request: HttpRequest, name: str) -> HttpResponse:
     form = read_form(found, data, context)
     action = request.POST.get("action", "")
     plan: Plan | None = None
+    if action in {"keep-set", "remove-set"}:
+        form = _change_sets(form, data, context, request)
     if action in {"plan", "submit"}:
         check_inputs(form)
         try:
             if form.is_good and action == "submit":
                 return redirect("run", submit(form.submission(context), context).pk)
             if form.is_good:
-                plan = plan_of(form.submission(context), context)
+                plan = plan_of(form.submission(context), context, _JOBS_SHOWN)
+        except PlanChanged as changed:
+            form.error, form.hint = changed.message, "below is what it would be now; run that, or change it"
+            plan = plan_of(form.submission(context), context, _JOBS_SHOWN)
         except UsageError as refused:
             form.error, form.hint = refused.message, refused.hint
         except ValidationError:
@@ -73,6 +82,27 @@ def recipe_inputs(request: HttpRequest, name: str) -> HttpResponse:
     context = context_of(request.user)
     form = read_form(_find(name, request.POST.get("code", ""), context), request.POST, context)
     return render(request, "parts/inputs.html", {"form": form, "recipe": form.recipe})
+
+
+def _change_sets(form: RecipeForm, data: QueryDict, context: Context, request: HttpRequest) -> RecipeForm:
+    """Keep what the form says under a name, or remove the chosen set; return the form as it is then."""
+    if not form.is_good:
+        return form
+    then = data.copy()
+    try:
+        if data.get("action") == "keep-set":
+            shared = bool(data.get("set-shared"))
+            kept = keep_set(form.recipe, data.get("set-name", ""), form.changed_parameters, context, shared)
+            then["set"] = kept.name
+            messages.success(request, f"Kept as {kept.name}: choose it here, or write --params-set '{kept.name}'.")
+        else:
+            remove_set(find_set(form.recipe, data.get("set", ""), context), context)
+            then["set"] = ""
+            messages.success(request, "Removed; runs keep the parameters that they had from it.")
+    except UsageError as refused:
+        form.error, form.hint = refused.message, refused.hint
+        return form
+    return read_form(form.recipe, then, context)
 
 
 def _find(name: str, code: str = "", context: Context | None = None) -> Recipe:
@@ -99,11 +129,11 @@ def _form_page(form: RecipeForm, plan: Plan | None, request: HttpRequest) -> dic
         "default_unit": default,
         "unit_problem": unit_problem,
         "chains": [] if form.code else [(path, path.replace(">", " > ")) for path in paths_from(form.recipe)],
+        "quality_limits": limits_of(form.recipe, form.given),
         "is_standard": form.recipe.name in all_recipes(),
+        "project": context.project,
         "may_choose": user_type(context) >= Profile.UserType.CHOOSES,
         "privileges": [level for level in Privilege if level != Privilege.VO],
         "plan": plan,
-        "plan_jobs": plan.jobs[:_JOBS_SHOWN] if plan else [],
-        "plan_problems": [job for job in plan.jobs if job.problem] if plan else [],
-        "plan_bytes": sum(job.bytes for job in plan.jobs) if plan else 0,
+        "plan_unit": next((unit for unit in plan.units if unit.chosen), None) if plan else None,
     }

@@ -17,6 +17,7 @@ from processing_units.contract import BatchPlan, BatchPlanRun, Submission
 from processing_units.frontend.chains import read_steps, write_chain
 from processing_units.frontend.models import Chain
 from processing_units.frontend.planning import resolve
+from processing_units.frontend.publishing import told_beforehand
 from processing_units.frontend.quotas import require_room
 from processing_units.frontend.refusals import NotAllowed, NotFound, NotNow, ScriptWrong
 from processing_units.frontend.run_rows import Prepared
@@ -203,23 +204,23 @@ def _prepare(wish: Wish, context: Context) -> PlannedRun:
 
 def _shown(run: PlannedRun) -> BatchPlanRun:
     resolved = run.prepared.resolved
-    plan = resolved.plan()
+    used = [product for piece in resolved.jobs for products in piece.inputs.values() for product in products]
     bad = [piece for piece in resolved.jobs if piece.problem]
     return BatchPlanRun(
         line=run.wish.line,
-        recipe=plan.recipe,
-        version=plan.version,
+        recipe=resolved.recipe.name,
+        version=resolved.recipe.version,
         then=run.then,
-        unit=plan.unit,
-        unit_reason=plan.unit_reason,
+        unit=resolved.unit.name,
+        unit_reason=resolved.unit_reason,
         parameters=dict(run.wish.parameters),
         comment=run.wish.comment,
         jobs=len(resolved.jobs),
         inputs=sum(len(ids) for ids in run.wish.inputs.values()),
-        bytes=sum(job.bytes for job in plan.jobs),
+        bytes=sum(product.file_size for product in used),
         problems=len(bad),
         first_problems=[f"{piece.label}: {piece.problem}" for piece in bad[:_PROBLEMS_TOLD]],
-        held_back=plan.held_back,
+        held_back=told_beforehand({product.pk for product in used}, resolved.context),
     )
 
 

@@ -45,6 +45,7 @@ class Steps:
                 "parameters": self.parameters[place],
                 "inputs": {**self.inputs[place], **inputs},
                 "idempotency_key": "",
+                "plan": "",
             }
         )
 
@@ -112,7 +113,7 @@ def write_chain(asked: Submission, steps: Steps) -> Chain:
     """Write a chain, of which the caller writes the first run in the same transaction."""
     return Chain.objects.create(
         recipes=[recipe.name for recipe in steps.recipes],
-        directions=asked.model_dump(mode="json", exclude={"idempotency_key"}),
+        directions=asked.model_dump(mode="json", exclude={"idempotency_key", "plan"}),
         created=database_now(),
     )
 

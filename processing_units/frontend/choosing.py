@@ -29,6 +29,8 @@ def choose_inputs(
     jobs: Sequence[Piece],
     named: Mapping[str, list[Product]],
     context: Context,
+    *,
+    explain: bool = False,
 ) -> None:
     """Give each job its other inputs: those the user named where they fit it, those chosen for it elsewhere."""
     method = parameters.get("overscan_correction")
@@ -41,7 +43,7 @@ def choose_inputs(
                 use_named(piece, entry, named[entry.role], _wanted(piece.reference, method))
             else:
                 asked[entry.chosen_by].append((piece, entry))
-    _choose_by_validity(asked["validity"], method, context)
+    _choose_by_validity(asked["validity"], method, context, explain=explain)
     _choose_by_sky(asked["sky"], context)
     add_companions(asked["job"], context)
     primaries = primaries_of(jobs)
@@ -71,14 +73,15 @@ def told(product: Product) -> dict[str, Any]:
     return {**product.attributes, **columns}
 
 
-def _choose_by_validity(asked: Asked, method: Any, context: Context) -> None:
+def _choose_by_validity(asked: Asked, method: Any, context: Context, *, explain: bool) -> None:
     rows: list[tuple[Piece, Input, Request]] = []
     for piece, entry in asked:
         wanted = _wanted(piece.reference, method)
         # A sequence may take one of each of its kinds, a single argument the first kind that has one.
         for kinds in [(kind,) for kind in entry.kinds] if entry.many else [entry.kinds]:
             rows.append((piece, entry, Request(kinds, wanted, piece.observed)))
-    for (piece, entry, request), choice in zip(rows, choose_many(context, [row[2] for row in rows]), strict=True):
+    choices = choose_many(context, [row[2] for row in rows], explain=explain)
+    for (piece, entry, request), choice in zip(rows, choices, strict=True):
         _take(piece, entry, choice, request.kinds)
     _refuse_other_overscan(rows, context)
 

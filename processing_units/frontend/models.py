@@ -189,6 +189,27 @@ class CodeBundle(models.Model):
         return self.digest[:12]
 
 
+class ParameterSet(models.Model):
+    """Parameters of a recipe under a name: of their owner alone, or shared with a project.
+
+    ``entries`` are the parameters that differ from the defaults of the version they were kept for.
+    """
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="parameter_sets")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, blank=True)
+    recipe = models.CharField(max_length=40)
+    recipe_version = models.CharField(max_length=20)
+    name = models.CharField(max_length=60)
+    entries = models.JSONField(default=dict)
+    kept_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["owner", "recipe", "name"], name="parameter_set_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Chain(models.Model):
     """Recipes that run one after the other, each on what the one before has made."""
 

@@ -9,12 +9,11 @@ from django.core.exceptions import PermissionDenied
 
 from archive.context import Context, with_privilege
 from archive.models import Privilege, Profile
-from processing_units.contract import Plan, PlannedJob, Submission
+from processing_units.contract import Submission
 from processing_units.frontend.choosing import choose_inputs, primaries_of, told
 from processing_units.frontend.models import ProcessingUnit
 from processing_units.frontend.own_recipes import find_recipe_of
 from processing_units.frontend.permissions import user_type
-from processing_units.frontend.publishing import told_beforehand
 from processing_units.frontend.quotas import require_room
 from processing_units.frontend.refusals import NotAllowed
 from processing_units.frontend.splitting import Piece, fill_roles, split
@@ -34,21 +33,6 @@ class Resolved:
     unit_reason: str
     jobs: list[Piece]
 
-    def plan(self) -> Plan:
-        """Return it as the message that a dry run shows."""
-        return Plan(
-            recipe=self.recipe.name,
-            version=self.recipe.version,
-            parameters=self.parameters,
-            unit=self.unit.name,
-            unit_reason=self.unit_reason,
-            jobs=[_planned(self.recipe, piece) for piece in self.jobs],
-            held_back=told_beforehand(self._inputs(), self.context),
-        )
-
-    def _inputs(self) -> set[int]:
-        return {product.pk for piece in self.jobs for products in piece.inputs.values() for product in products}
-
     def require_no_problem(self) -> None:
         """Raise UsageError that names the first job with a problem, and how many more have one."""
         bad = [piece for piece in self.jobs if piece.problem]
@@ -57,8 +41,11 @@ class Resolved:
             raise UsageError(f"job {bad[0].label}: {bad[0].problem}{others}", hint=bad[0].hint)
 
 
-def resolve(submission: Submission, context: Context) -> Resolved:
-    """Check a submission and choose what it leaves open; raises as :func:`processing_units.frontend.submit.submit`."""
+def resolve(submission: Submission, context: Context, *, explain: bool = False) -> Resolved:
+    """Check a submission and choose what it leaves open; raises as :func:`processing_units.frontend.submit.submit`.
+
+    With `explain`, calibrations of other times are told as rivals, too: it costs two short queries each.
+    """
     if context.user is None:
         raise NotAllowed("visitors can look, but not run recipes", hint="log in")
     recipe = find_recipe_of(submission.recipe, submission.code, context)
@@ -76,7 +63,7 @@ def resolve(submission: Submission, context: Context) -> Resolved:
     require_room(context.user.pk, len(jobs))
     named = {entry.role: roles[entry.role] for entry in recipe.inputs if not entry.primary and entry.role in roles}
     parameters = _settled(recipe, parameters, jobs)
-    choose_inputs(recipe, parameters, jobs, named, context)
+    choose_inputs(recipe, parameters, jobs, named, context, explain=explain)
     return Resolved(recipe, parameters, results, chosen.unit, chosen.reason, jobs)
 
 
@@ -98,14 +85,3 @@ def _settled(recipe: Recipe, parameters: dict[str, Any], jobs: list[Piece]) -> d
         return parameters
     settled = recipe.settle(dict(parameters), [told(product) for product in primaries_of(jobs)])
     return dict(recipe.parse_parameters(settled))
-
-
-def _planned(recipe: Recipe, piece: Piece) -> PlannedJob:
-    primary = {entry.role for entry in recipe.primary_inputs}
-    return PlannedJob(
-        label=piece.label,
-        inputs={role: [p.pk for p in products] for role, products in piece.inputs.items() if role in primary},
-        calibrations=piece.calibrations,
-        bytes=sum(product.file_size for products in piece.inputs.values() for product in products),
-        problem=piece.problem,
-    )

@@ -25,6 +25,10 @@ class TooLate(UsageError):
     """The state has moved on: what was asked for can no longer be done."""
 
 
+class PlanChanged(TooLate):
+    """What a dry run showed would be another thing by now."""
+
+
 class WrongCode(UsageError):
     """A cluster manager runs another standard code than its frontend."""
 

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from archive.context import Context
 from processing_units.contract import Submission
 from processing_units.frontend.clock import database_now
+from processing_units.frontend.dry_run import require_same_plan
 from processing_units.frontend.job_rows import JobRow, write_jobs
 from processing_units.frontend.models import Batch, Chain, Run
 from processing_units.frontend.planning import Resolved, resolve
@@ -80,6 +81,7 @@ def submit_step(
     if earlier is not None:
         return earlier
     prepared = Prepared(submission, resolve(submission, context), kept, chain=chain, step=step, batch=batch)
+    require_same_plan(prepared.resolved, kept)
     if step:
         prepared.leave_out_problems()
     prepared.resolved.require_no_problem()
@@ -109,7 +111,7 @@ def earlier_run(kept: Submission, context: Context, key: str) -> Run | None:
 
 
 def _as_kept(submission: Submission) -> dict[str, object]:
-    return submission.model_dump(mode="json", exclude={"idempotency_key"})
+    return submission.model_dump(mode="json", exclude={"idempotency_key", "plan"})
 
 
 def write_run(prepared: Prepared, key: str) -> Run:

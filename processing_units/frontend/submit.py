@@ -7,6 +7,7 @@ import uuid
 from archive.context import Context
 from processing_units.contract import Plan, Submission
 from processing_units.frontend.chains import begin, read_steps
+from processing_units.frontend.dry_run import plan_of
 from processing_units.frontend.environment import with_environment
 from processing_units.frontend.models import Run
 from processing_units.frontend.planning import resolve
@@ -14,19 +15,22 @@ from processing_units.frontend.refusals import NotAllowed
 from processing_units.frontend.run_rows import earlier_run, submit_step
 
 
-def plan(submission: Submission, context: Context) -> Plan:
+def plan(submission: Submission, context: Context, shown: int | None = None) -> Plan:
     """Return what `submission` would do; nothing is written. Of a chain it shows the jobs of the first step.
 
     A job that could not be submitted carries its ``problem``; what is wrong with the whole raises as in :func:`submit`.
+    Of the jobs, `shown` are told one by one (None: all).
     """
     submission, context = with_environment(submission, context)
     steps = read_steps(submission, context)
-    planned = resolve(steps.submission(0, submission, {}), context).plan()
-    return planned.model_copy(update={"then": [recipe.name for recipe in steps.recipes[1:]]})
+    resolved = resolve(steps.submission(0, submission, {}), context, explain=True)
+    return plan_of(resolved, submission, steps.recipes, context, shown)
 
 
 def submit(submission: Submission, context: Context) -> Run:
     """Check `submission`, choose calibrations and unit, split it, and write run, jobs, inputs and outbox at once.
+
+    Where it names the fingerprint of a dry run (``plan``) it is exactly that, or refused.
 
     The same idempotency key of the same user gives the same run, also when both come at the same moment. Of a chain
     (``Reduce>Science>Coadd``) the first run is returned; the others follow by themselves.
@@ -40,6 +44,8 @@ def submit(submission: Submission, context: Context) -> Run:
     UsageError
         Anything else that the user can mend: recipe, role, kind or number of inputs, parameter, a calibration that is
         missing or does not fit. The message names the job and the frame, the hint how to mend it.
+    PlanChanged
+        It named a dry run, and would be another thing by now.
     """
     if context.user is None:
         raise NotAllowed("visitors can look, but not run recipes", hint="log in")

@@ -67,7 +67,11 @@ class SmallPortal:
             "parameters": {},
             "unit": "local",
             "unit_reason": "",
+            "counts": {"jobs": len(jobs), "not_possible": 0, "made_before": 0, "files": 0, "bytes": 0},
             "jobs": jobs,
+            "steps": [],
+            "units": [],
+            "fingerprint": "0" * 64,
         }
 
     def _choices(self, recipe: dict[str, Any], first: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from django.contrib.auth.models import User
 from awclient.session import complete_recipe
 from dataserver.signing import read_peer_key
 from processing_units.frontend.join_keys import unit_joined
-from processing_units.frontend.models import CachingDataServer, ProcessingUnit, Quota, Run
+from processing_units.frontend.models import CachingDataServer, ParameterSet, ProcessingUnit, Quota, Run
 from recipes.catalogue import find_recipe
 
 
@@ -64,7 +64,25 @@ def test_from_files_to_a_queued_run_and_its_cancel(awrecipe: Any, night: Path, t
     plan = json.loads(output)
     assert (code, plan["parameters"]["sigma_clip"]) == (0, 4.0)
     assert plan["jobs"][0]["inputs"] == {"raw_bias": numbers}
+    told = awrecipe("run", "Bias", "--night", "2024-05-12", "--sigma-clip", "4", "--dry-run")[1]
+    assert "1 job, 0 not possible, 0 would be made twice; 0.0 MiB in 4 files to move" in told
+    assert f"--plan {plan['fingerprint']}" in told
+    code, _, said = awrecipe("run", "Bias", "--night", "2024-05-12", "--plan", plan["fingerprint"])
+    assert (code, "not what the dry run showed" in said) == (2, True)  # another sigma_clip
     assert not Run.objects.exists()
+
+    assert awrecipe("params", "keep", "bias", "deep", "sigma-clip=7")[2].strip().endswith("--params-set 'deep'")
+    planned = ("run", "Bias", "--night", "2024-05-12", "--params-set", "deep", "--dry-run", "--json")
+    assert json.loads(awrecipe(*planned)[1])["parameters"]["sigma_clip"] == 7.0
+    assert json.loads(awrecipe(*planned, "--sigma-clip", "8")[1])["parameters"]["sigma_clip"] == 8.0
+    chain = ("run", "Bias>HotPixels", "--night", "2024-05-12", "--params-set", "Bias:deep", "--dry-run", "--json")
+    assert json.loads(awrecipe(*chain)[1])["parameters"]["sigma_clip"] == 7.0
+    ParameterSet.objects.update(entries={"colour": 1}, recipe_version="0")
+    code, _, said = awrecipe(*planned)
+    assert (code, "has no parameter colour (kept for version 0)" in said) == (2, True)
+    assert awrecipe("params", "list")[1].splitlines()[1].startswith("Bias")
+    assert awrecipe("params", "remove", "Bias", "deep")[0] == 0
+    assert awrecipe(*planned)[0] == 2
 
     code, output, said = awrecipe("run", "Bias", f"{numbers[0]}-{numbers[-1]}", "--json")
     assert (code, json.loads(output)["state"]) == (0, "queued")

@@ -40,7 +40,7 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/units/{name}/test", "/units/{name}/test/{number}", "/units/{name}/keys", "/units/{name}/keys/{number}",
         "/units/{name}/machines", "/units/{name}/machines/{machine}",
         "/whoami", "/units", "/data-servers", "/data-servers/{name}",
-        "/tokens", "/tokens/{number}", "/code", "/code/{digest}",
+        "/tokens", "/tokens/{number}", "/parameter-sets", "/parameter-sets/{number}", "/code", "/code/{digest}",
     }  # fmt: skip
 
 

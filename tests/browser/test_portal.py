@@ -16,9 +16,9 @@ pytestmark = pytest.mark.browser
 def test_a_whole_night_in_few_clicks(portal: Page, live_server: Any) -> None:
     portal.goto(f"{live_server.url}/recipes/Bias/run/")
     portal.get_by_text("All 6 RawBias that match the filters").click()
-    portal.get_by_role("button", name="Check: what would it do?").click()
+    portal.get_by_role("button", name="Dry run").click()
     expect(portal.get_by_text("2 jobs on local")).to_be_visible()
-    portal.get_by_role("button", name="Submit 2 jobs").click()
+    portal.get_by_role("button", name="Run these 2 jobs").click()
     run = Run.objects.get()
     portal.wait_for_url(f"{live_server.url}/runs/{run.pk}/")
     expect(portal.locator("h1")).to_contain_text("queued")
@@ -29,7 +29,7 @@ def test_a_whole_night_in_few_clicks(portal: Page, live_server: Any) -> None:
 def test_the_run_page_lives(portal: Page, live_server: Any) -> None:
     portal.goto(f"{live_server.url}/recipes/Bias/run/")
     portal.get_by_text("All 6 RawBias that match the filters").click()
-    portal.get_by_role("button", name="Submit", exact=True).click()
+    portal.get_by_role("button", name="Run", exact=True).click()
     expect(portal.locator("h1")).to_contain_text("queued")
     run = Run.objects.get()
     Job.objects.filter(ordinal=1).update(state="running", stage="stacking", progress=0.4, attempt=1)

@@ -44,7 +44,7 @@ def bring(page: Page, installation: Installation, night: Path) -> None:
 
 
 def run(page: Page, installation: Installation, recipe: str, kind: str) -> None:
-    """Choose all frames of the night, look at the check, submit, and wait on the run's page until it is done."""
+    """Choose all frames of the night, look at the dry run, run it, and wait on the run's page until it is done."""
     page.goto(f"{installation.url}/recipes/{recipe}/run/")
     if kind:
         with page.expect_response(re.compile("/inputs/")):
@@ -52,8 +52,8 @@ def run(page: Page, installation: Installation, recipe: str, kind: str) -> None:
         expect(page.locator("#inputs")).to_contain_text(f"{kind}s that match")
     for box in page.locator("input[name^=all-]").all():
         box.check()
-    page.get_by_role("button", name=re.compile("^Check")).click()
-    page.get_by_role("button", name=re.compile(r"^Submit \d+ jobs?")).click()
+    page.get_by_role("button", name="Dry run").click()
+    page.get_by_role("button", name=re.compile(r"^Run (this|these)")).click()
     page.wait_for_url(re.compile(r"/runs/\d+/"))
     # The page lives: no reload here.
     expect(page.locator("h1 .pill")).to_have_text(re.compile("done|failed|cancelled"), timeout=180 * SECONDS)

@@ -16,14 +16,15 @@ from astropy.io import fits
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 from werkzeug.test import Client as WsgiClient
 
 import dataserver
-from archive.models import Lineage, Membership, Product, Profile, Project
+from archive.models import Lineage, Membership, Product, Profile, Project, QualityLimit
 from awportal.models import ApiToken
 from awportal.stored_files import the_store
 from awportal.tokens import find_token
-from processing_units.frontend.models import Job, ProcessingUnit, Run
+from processing_units.frontend.models import Job, ParameterSet, ProcessingUnit, Run
 from tests.awportal.pages.conftest import PASSWORD, frame_bytes
 
 Browser = Callable[..., Client]
@@ -178,11 +179,68 @@ def test_a_plan_with_a_problem_cannot_be_submitted(
     chosen = {"in-raw_bias": [private.pk], "key": "k"}
     plan = browser_of(anna).post("/recipes/Bias/run/", {**chosen, "action": "plan"})
     html = plan.content.decode()
-    assert "cannot run" in html
+    assert "not possible" in html
     assert re.search(r'value="submit" disabled', html)
     refused = browser_of(anna).post("/recipes/Bias/run/", {**chosen, "action": "submit"})
     assert refused.status_code == 422
     assert not Run.objects.exists()
+
+
+def test_a_dry_run_is_run_exactly_or_shown_anew(
+    unit: ProcessingUnit, make_product: Callable[..., Product], anna: User, browser_of: Browser
+) -> None:
+    filled = {"in-raw_bias": [make_product().pk for _ in range(3)], "key": "k"}
+    browser = browser_of(anna)
+    html = browser.post("/recipes/Bias/run/", {**filled, "action": "plan"}).content.decode()
+    shown = re.search(r'name="plan" value="([0-9a-f]{64})"', html)
+    assert shown is not None
+    assert "Time on each unit" in html
+    noise = make_product(kind="ReadNoise", name="new_noise.fits", content=b"x")
+    changed = browser.post("/recipes/Bias/run/", {**filled, "action": "submit", "plan": shown[1]})
+    assert changed.status_code == 422
+    assert "not what the dry run showed any more" in text_of(changed)
+    assert noise.name in text_of(changed), "what it would be now is shown below"
+    assert not Run.objects.exists()
+    now = re.search(r'name="plan" value="([0-9a-f]{64})"', changed.content.decode())
+    assert now is not None
+    way = browser.post("/recipes/Bias/run/", {**filled, "action": "submit", "plan": now[1]})
+    assert way["Location"] == f"/runs/{Run.objects.get().pk}/"
+
+
+def test_parameters_are_kept_and_filled_in(
+    unit: ProcessingUnit, private: Product, anna: User, browser_of: Browser
+) -> None:
+    browser = browser_of(anna)
+    typed = {"p-sigma_clip": "4", "set-name": "deep", "action": "keep-set"}
+    assert "Kept as deep" in text_of(browser.post("/recipes/Bias/run/", typed))
+    assert ParameterSet.objects.get().entries == {"sigma_clip": 4.0}
+    for page in (
+        browser.get("/recipes/Bias/run/?set=deep"),
+        browser.post("/recipes/Bias/run/", {"p-sigma_clip": "9", "set": "deep", "action": "use-set"}),
+    ):
+        assert re.search(r'name="p-sigma_clip" value="4"', page.content.decode())
+        assert "The set deep says 4." in text_of(page)
+    ParameterSet.objects.update(entries={"sigma_clip": 4, "colour": "red"})
+    told = browser.get("/recipes/Bias/run/?set=deep")
+    assert "does not fit as it is" in text_of(told)
+    assert "has no parameter colour" in text_of(told)
+    assert "has no parameter set" in text_of(browser.get("/recipes/Bias/run/?set=nothing"))
+    assert "Removed" in text_of(browser.post("/recipes/Bias/run/", {"set": "deep", "action": "remove-set"}))
+    assert not ParameterSet.objects.exists()
+
+
+def test_the_form_says_what_the_instrument_changes(
+    unit: ProcessingUnit, make_product: Callable[..., Product], anna: User, browser_of: Browser
+) -> None:
+    make_product(attributes={"overscan_y": "[1:64,90:96]"})
+    QualityLimit.objects.create(
+        kind="BiasFrame", measurement="stdev", instrument="simcam", maximum=7.5, source="learned",
+        since=timezone.now(), set_by=anna, learned_from=12,
+    )  # fmt: skip
+    text = text_of(browser_of(anna).get("/recipes/Bias/run/"))
+    assert "On frames of simcam chip ccd1 8 takes effect: header and camera file tell of no overscan_x." in text
+    assert "Results of simcam are held to limits of its own 1" in text
+    assert "learned from 12 products" in text
 
 
 def test_the_archives_choice_becomes_the_forms_input(
