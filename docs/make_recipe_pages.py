@@ -69,7 +69,7 @@ def page(recipe: Recipe, measured: dict[str, list[str]]) -> str:
     lines += [*_paragraphs(parts[""][1:]), ""]
     pictures = sorted((DOCS / "images" / "recipes").glob(f"{recipe.name}*.png"))
     lines += [f"![{recipe.name}](../images/recipes/{picture.name})" for picture in pictures]
-    split = "each product" if "product" in recipe.split_by else ", ".join(recipe.split_by) or "run"
+    split = "product" if "product" in recipe.split_by else ", ".join(recipe.split_by) or "run"
     lines += ["", f"Makes {', '.join(recipe.outputs)}; one job for each {split}; runs best on a {recipe.runs_on}. "
               f"Version {recipe.version}. `awrecipe run {recipe.name} --night …`", ""]  # fmt: skip
     lines += ["## Inputs", "", "| input | kinds | how many | chosen by | what it is |", "|-|-|-|-|-|"]

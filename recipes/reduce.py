@@ -114,13 +114,14 @@ def reduce(  # noqa: PLR0917  # its inputs are given by role
     Notes
     -----
     With signal :math:`s` (raw less overscan, bias and dark), flat :math:`f`, gain :math:`g` and read noise
-    :math:`\sigma` [adu] the product is :math:`g s / f` and its variance
-    :math:`g^2 [(s / g + \sigma^2 (1 + v) + V_{bias} + t^2 V_{dark}) / f^2 + (s / f^2)^2 V_f]`, v being what the
-    overscan's median adds (Howell 2006, Handbook of CCD Astronomy, section 4.4). Cosmic rays: LA Cosmic (van Dokkum
-    2001, PASP 113, 1420); satellites: Hough transform. Rows and columns at the edges that do not see the sky as the
-    rest does are masked as no data. Fringes: :math:`a F` is subtracted with a by least squares over pixels without
-    sources, each cell of the mesh with a plane of its own for the sky; the variance grows by
-    :math:`a^2 V_F + \sigma_a^2 F^2`. `limiting_flux` is that of a star of 5 sigma, optimally weighed.
+    :math:`\sigma` [adu] the product is :math:`G s / f` and its variance :math:`G^2 [(s / g + \sigma^2 (1 + v) +
+    V_{bias} + t^2 V_{dark}) / f^2 + (s / f^2)^2 V_f]`, v being what the overscan's median adds (Howell 2006, Handbook
+    of CCD Astronomy, section 4.4). G is g; where amplifiers differ a flat holds the ratios of their gains already, and
+    G is one for all, 1 over the mean of 1/g. Cosmic rays: LA Cosmic (van Dokkum 2001, PASP 113, 1420); satellites:
+    Hough transform. Rows and columns at the edges that do not see the sky as the rest does are masked as no data.
+    Fringes: :math:`a F` is subtracted with a by least squares over pixels without sources, each cell of the mesh with a
+    plane of its own for the sky; the variance grows by :math:`a^2 V_F + \sigma_a^2 F^2`. `limiting_flux` is that of a
+    star of 5 sigma, optimally weighed.
     """
     usable, left_out = usable_dark(dark_frame, [raw_science])
     chip = DebiasedChip(raw_science, overscan_correction, bias_frame, usable)

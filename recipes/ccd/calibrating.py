@@ -273,7 +273,11 @@ def calibrate(chip: DebiasedChip, given: Calibrations, noise: Noise, saturation:
     shape = chip.shape
     made = Calibrated(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16))
     kernel: Any = kernels.calibrate
-    numbers = [_numbers(chip, region, noise, saturation[region.amplifier]) for region in chip.regions]
+    scales = _scales(chip, noise, flattened=given.flat is not None)
+    numbers = [
+        _numbers(chip, region, noise, saturation[region.amplifier], scale)
+        for region, scale in zip(chip.regions, scales, strict=True)
+    ]
     levels = [_levels(chip, index) for index in range(len(chip.regions))]
     neutral = [kernels.frozen(np.full((1, shape[1]), value, np.float32)) for value in (0.0, 1.0)]
 
@@ -306,10 +310,26 @@ def calibrate(chip: DebiasedChip, given: Calibrations, noise: Noise, saturation:
     return made
 
 
-def _numbers(chip: DebiasedChip, region: Region, noise: Noise, saturation: float) -> FloatArray:
+def _scales(chip: DebiasedChip, noise: Noise, *, flattened: bool) -> list[float]:
+    """Return what each region's values are multiplied with, to be in the product's unit.
+
+    A flat is made of raw frames [adu]: it holds the ratios of the amplifiers' gains already. What it divided gets one
+    gain for all, that of a pixel of its mean: 1 over the mean of 1 / gain.
+    """
+    if not noise.gain_is_measured:
+        return [1.0] * len(chip.regions)
+    gains = [noise.gain[region.amplifier] for region in chip.regions]
+    if not flattened:
+        return gains
+    pixels = [
+        (region.rows.stop - region.rows.start) * (region.columns.stop - region.columns.start) for region in chip.regions
+    ]
+    return [float(1 / np.average(1 / np.asarray(gains), weights=pixels))] * len(gains)
+
+
+def _numbers(chip: DebiasedChip, region: Region, noise: Noise, saturation: float, scale: float) -> FloatArray:
     gain, read_noise = noise.gain[region.amplifier], noise.read_noise[region.amplifier]
     read_variance = read_noise**2 * (1 + chip.overscan_noise(region))  # of a pixel and of its overscan's level
-    scale = gain if noise.gain_is_measured else 1.0
     return np.array([chip.dark_seconds, saturation, gain, read_variance, scale, LEAST_FLAT], np.float32)
 
 

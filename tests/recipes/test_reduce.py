@@ -252,6 +252,28 @@ def test_each_amplifier_has_its_own_gain_and_level() -> None:
     assert pull.std() == pytest.approx(1.0, abs=0.04)
 
 
+def test_a_flat_that_holds_the_ratio_of_the_gains_does_not_count_it_twice() -> None:
+    random = np.random.default_rng(2)
+    shape, electrons, gains = (160, 200), 10_000, {"A": 2.0, "B": 1.25}
+    # The left amplifier reads two fifths of the chip; the light that reaches its pixels differs as on any chip.
+    gain_of_pixel = np.where(np.arange(shape[1]) < 80, gains["A"], gains["B"]) * np.ones(shape)
+    response = random.normal(1, 0.02, shape)
+    flat = response / gain_of_pixel  # as raw flats are, in adu
+    data = random.poisson(electrons * response) / gain_of_pixel + random.normal(0, 4, shape)
+    amplifiers = [{"name": "A", "data_section": "[1:80,1:160]"}, {"name": "B", "data_section": "[81:200,1:160]"}]
+    raw = Frame(data, attributes=FrameAttributes(amplifiers=amplifiers, exposure_time=1.0), name="raw")
+    product = reduce(
+        raw, Frame(np.zeros(shape), name="bias"), Frame(flat / flat.mean(), name="flat"),
+        gain_linearity=GainLinearity(1.625, amplifiers=gains), read_noise=ReadNoise(4.0), **NO_EVENTS,
+    ).products[0]  # fmt: skip
+    for columns in (slice(0, 80), slice(80, 200)):
+        number = shape[0] * (columns.stop - columns.start)
+        # The mean of the response, which is 1 by the flat's norm, is known to 2 % over the root of the pixels.
+        assert product.content.data[:, columns].mean() == pytest.approx(electrons, abs=5 * (105 + 200) / number**0.5)
+    pull = (product.content.data - electrons) / np.sqrt(product.content.variance)
+    assert pull.std() == pytest.approx(1.0, abs=0.03)
+
+
 def test_declaration_names_what_it_makes() -> None:
     assert RECIPE.outputs == ("ReducedScienceFrame", "WeightFrame")
     assert RECIPE.split_by == ("product",)
