@@ -166,6 +166,14 @@ def dec(degrees: float | None) -> str:
 
 
 @register.filter
+def numbered_lines(text: str) -> str:
+    """Return a script with the numbers of its lines."""
+    lines = [clean(line) for line in text.rstrip().split("\n")]
+    width = len(str(len(lines)))
+    return "\n".join(f"{number:>{width}}  {line}" for number, line in enumerate(lines, 1))
+
+
+@register.filter
 def mib(size: int | None) -> str:
     """Return a number of bytes in the unit that fits."""
     amount = float(size or 0)

@@ -19,7 +19,7 @@ from django.test import Client
 from archive.models import Measurement, Privilege, Product, Profile, Project
 from awportal.stored_files import the_store
 from processing_units.frontend.clock import database_now
-from processing_units.frontend.models import Attempt, CodeBundle, Job, JobInput, LogChunk, ProcessingUnit, Run
+from processing_units.frontend.models import Attempt, Batch, CodeBundle, Job, JobInput, LogChunk, ProcessingUnit, Run
 
 PASSWORD = "a long sentence indeed"
 NIGHT = datetime.date(2026, 3, 14)
@@ -175,6 +175,24 @@ def run(anna: User, unit: ProcessingUnit, private: Product) -> Run:
         product=product, name="stdev", measured=2.2, unit="adu", upper_limit=10.0, verdict=Measurement.Verdict.GOOD
     )
     return made
+
+
+@pytest.fixture
+def batch(anna: User, private: Product) -> Batch:
+    """A batch of Anna's that is planned and not made: the read noise of a frame."""
+    wish = {"line": 1, "recipe": "ReadNoise", "inputs": {"": [private.pk]}, "parameters": {}}
+    return Batch.objects.create(
+        user=anna,
+        name="<b>lists",
+        language="star",
+        text=f"run('ReadNoise', {private.pk})  # <script>alert(1)</script>\x1b[31m\n",
+        digest="ab" * 32,
+        evaluator="starlark-pyo3 1",
+        wishes=[wish],
+        plan={"runs": [], "jobs": 1, "problems": 0, "digest": "not the one of now"},
+        idempotency_key="b",
+        created=database_now(),
+    )
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from archive.models import Product
 from awportal.models import ApiToken
 from awportal.tokens import make_token
-from processing_units.frontend.models import CodeBundle, ProcessingUnit, Run
+from processing_units.frontend.models import Batch, CodeBundle, ProcessingUnit, Run
 
 LOGIN = "login"  # sent to the log-in page
 
@@ -60,6 +60,13 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "run-products": ("get", LOGIN, 404, 200, 200),
     "job": ("get", LOGIN, 404, 200, 200),
     "job-log": ("get", LOGIN, 404, 200, 200),
+    "batches": ("get", LOGIN, 200, 200, 200),
+    "new-batch": ("get", LOGIN, 200, 200, 200),
+    "batch": ("get", LOGIN, 404, 200, 200),
+    "make-batch": ("post", LOGIN, 404, 302, 403),  # a batch is made by its author alone
+    "batch-again": ("post", LOGIN, 404, 302, 404),  # staff does not see Anna's own frame
+    "cancel-batch": ("post", LOGIN, 404, 302, 302),
+    "retry-batch": ("post", LOGIN, 404, 409, 409),  # none of its jobs failed
     "units": ("get", LOGIN, 200, 200, 200),
     "unit": ("get", LOGIN, 200, 200, 200),
     "awworker": ("get", 200, 200, 200, 200),
@@ -89,13 +96,16 @@ def test_the_table_knows_every_address() -> None:
 
 
 @pytest.fixture
-def filled(private: Product, run: Run, unit: ProcessingUnit, anna: User, bundle: CodeBundle) -> dict[str, str]:
+def filled(
+    private: Product, run: Run, unit: ProcessingUnit, anna: User, bundle: CodeBundle, batch: Batch
+) -> dict[str, str]:
     """The values that routes are filled with: things of Anna's."""
     token, _ = make_token(anna, "laptop")
     return {
         "products/<int:pk>": f"products/{private.pk}",
         "runs/<int:pk>": f"runs/{run.pk}",
         "code/<int:pk>": f"code/{bundle.pk}",
+        "batches/<int:pk>": f"batches/{batch.pk}",
         "tokens/<int:pk>": f"tokens/{token.pk}",
         "<int:ordinal>": "1",
         "recipes/<slug:name>": "recipes/Bias",
