@@ -5,8 +5,9 @@ RUN = .venv/bin/python
 TEST_ARGUMENTS ?=
 # Most tests wait for processes: one more worker than there are cores (with two a core what waits was starved). Files stay together, so that each starts its servers once.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
-# Nights on several machines and under faults take as long as all the rest: a target of their own.
-WAYS = tests/ways tests/chaos
+# Nights on several machines and under faults take as long as all the rest, as do comparisons: targets of their own.
+WAYS = tests/ways tests/chaos tests/night/test_faults_in_a_night.py
+PEERS = tests/peers
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 PYTEST = mkdir -p $(TEST_HOME) && PYTHONDONTWRITEBYTECODE= AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -23,8 +24,8 @@ demo: set-up ## set up, start all, observe and reduce a night; NIGHT=DIR for you
 serve: set-up ## start the portal on the data kept in var/
 	@$(RUN) -m awportal.launcher serve --port $(PORT)
 
-test: set-up-development ## the test suite, but for the ways of working; TEST_ARGUMENTS= goes to pytest
-	@$(PYTEST) $(or $(TEST_ARGUMENTS),$(addprefix --ignore=,$(WAYS)) --durations 25 --durations-min 10)
+test: set-up-development ## the test suite, but for test-ways and peers; TEST_ARGUMENTS= goes to pytest
+	@$(PYTEST) $(or $(TEST_ARGUMENTS),$(addprefix --ignore=,$(WAYS) $(PEERS)) --durations 25 --durations-min 10)
 
 test-ways: set-up-development ## the five ways of working on short nights, wrong clocks, full disks, a sample of the chaos suite
 	@$(PYTEST) $(WAYS) --durations 0 --durations-min 10
@@ -44,7 +45,7 @@ format: set-up-development ## mend what the formatter and linter can mend
 	@$(RUN) -m ruff check --fix .
 
 peers: set-up-development ## compare the recipes with IRAF, ccdproc, SExtractor, SWarp, SCAMP, STILTS; prints the table
-	@rm -rf build/peers; AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/peers; $(RUN) tests/peers/report.py
+	@rm -rf build/peers; $(PYTEST) $(PEERS); code=$$?; $(RUN) tests/peers/report.py && exit $$code
 
 try-node: set-up-development ## a node, then a cluster under one frontend, its settings changed while a night is reduced; prints who did what
 	@$(RUN) -m tests.ways.node

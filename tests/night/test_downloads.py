@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def reduced(installation: Installation, small_night: Path) -> Installation:
-    """An installation in which the small night is reduced."""
-    installation.awrecipe("night", str(small_night))
+def reduced(installation: Installation, short_night: Path) -> Installation:
+    """An installation in which a short night is reduced."""
+    installation.awrecipe("night", str(short_night))
     return installation
 
 
