@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, ClassVar, Protocol
 from django.db import IntegrityError, transaction
 
 from archive.context import Context, may_change, visible
+from archive.facets import note
 from archive.headers import MAXIMUM_BYTES, NotFits, read_units
 from archive.instruments.catalogue import all_cameras, find_camera, recognise
 from archive.instruments.generic import BadCamera
@@ -305,6 +306,7 @@ def _again(there: list[Product], name: str, context: Context, checked: Told, rea
         attributes = _attributes(frame)
         filled = columns_of(KINDS[frame.kind], attributes)
         Product.objects.filter(pk=product.pk).update(kind=frame.kind, attributes=storable(attributes), **filled)
+        note(Product.objects.filter(pk=product.pk))
     notes = [f"was {what}, is now {'; '.join(now for _, now in changes)} as told"] if changes else []
     return AlreadyThere(name, numbers, pairs[0][1].kind, notes)
 

@@ -139,10 +139,79 @@ class Product(models.Model):
             models.Index(fields=["date_obs", "id", "privilege", "project", "creator"], name="product_latest"),
             models.Index(fields=["creator", "created"], name="product_creator"),
             models.Index(fields=["made_by_run"], name="product_run"),
+            # What the archive page filters by or sorts by, each with the order in time that breaks its ties.
+            models.Index(fields=["name", "date_obs", "id"], name="product_by_name"),
+            models.Index(fields=["kind", "date_obs", "id"], name="product_by_kind"),
+            models.Index(fields=["instrument", "date_obs", "id"], name="product_by_instrument"),
+            models.Index(fields=["chip", "date_obs", "id"], name="product_by_chip"),
+            models.Index(fields=["filter_name", "date_obs", "id"], name="product_by_filter"),
+            models.Index(fields=["object_name", "date_obs", "id"], name="product_by_object"),
+            models.Index(fields=["exposure_time", "date_obs", "id"], name="product_by_exposure"),
+            models.Index(fields=["night", "date_obs", "id"], name="product_by_night"),
+            models.Index(fields=["project", "date_obs", "id"], name="product_by_project"),
+            models.Index(fields=["is_valid", "date_obs", "id"], name="product_by_verdict"),
+            models.Index(fields=["quality_flags", "date_obs", "id"], name="product_by_flags"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class FacetValue(models.Model):
+    """A value that occurs among products, and whom it may be told to (``archive.facets``)."""
+
+    scope = models.CharField(max_length=40)
+    name = models.CharField(max_length=20)
+    text = models.CharField(max_length=100)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["scope", "name", "text"], name="facet_value_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.text} for {self.scope}"
+
+
+class FacetsMark(models.Model):
+    """Up to which product the table of values knows all; who writes values holds its row."""
+
+    name = models.CharField(max_length=20, unique=True)
+    until = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name} until {self.until}"
+
+
+class SavedSelection(models.Model):
+    """A selection with a name: filters, asked anew each time, or chosen products (the filter ``ids``), which stay.
+
+    ``key`` is its address; it opens nothing by itself where ``sharing`` does not say so.
+    """
+
+    class Sharing(models.TextChoices):
+        """Who may open it; each sees of its products what they may see."""
+
+        OWNER = "owner", "you alone"
+        PROJECT = "project", "the members of its project"
+        LINK = "link", "whoever has its link"
+
+    key = models.CharField(max_length=32, unique=True)
+    name = models.CharField(max_length=100)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="selections")
+    project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, blank=True, related_name="selections")
+    sharing = models.CharField(max_length=10, choices=Sharing, default=Sharing.OWNER)
+    filters = models.JSONField(default=dict)
+    changed = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["owner", "name"], name="selection_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it holds chosen products, not filters."""
+        return "ids" in self.filters
 
 
 class Publication(models.Model):

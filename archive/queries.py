@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +11,29 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from archive.context import Context, visible
-from archive.models import Lineage, Product, Validity
+from archive.facets import objects_like
+from archive.filter_texts import BadSelection, cone, moment, night, numbers, one_word, order, several, verdict, whole
+from archive.models import Lineage, Product, Project, Validity
 from archive.sky import within_cone
 from recipes.kinds import KINDS
 
 _AT_ONCE = 500  # numbers in one IN (...)
 _FAMILY = 5000  # products after which a lineage is followed no further (a flat of a survey serves thousands)
-_ORDERS = {"name", "-name", "date_obs", "-date_obs", "created", "-created", "kind", "night", "-night"}
-
-
+QUALITIES = ("passed", "flagged", "bad")
+VALIDITIES = ("valid", "invalid")
 _USUAL_ORDER = ("-date_obs", "-id")
-
-
-class BadSelection(ValueError):
-    """A filter that cannot be understood; the message names it and says what is expected."""
+# Where nights bound the selection, the index by night gives the same order.
+_ORDER_IN_NIGHTS = ("-night", "-date_obs", "-id")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Filters on products, all of which hold; an empty one does not filter. Sky positions and radius are degrees."""
+    """Filters on products, all of which hold; an empty one does not filter. Sky positions and radius are degrees.
+
+    ``quality`` is passed (neither flagged nor called bad), flagged, or bad (a person's verdict). ``validity`` asks
+    whether a product is valid or invalid at the time ``valid_at``: called bad, or outside its timestamps. ``within`` is
+    another selection that holds as well.
+    """
 
     kinds: tuple[str, ...] = ()
     instruments: tuple[str, ...] = ()
@@ -44,6 +47,9 @@ class Selection:
     name: str = ""
     sha256: str = ""
     is_valid: int | None = None
+    validity: str = ""
+    valid_at: datetime.datetime | None = None
+    quality: str = ""
     run: int | None = None
     job: int | None = None
     project: str = ""
@@ -52,60 +58,80 @@ class Selection:
     unflagged: bool = False
     cone: tuple[float, float, float] | None = None
     ids: tuple[int, ...] = ()
-    order: tuple[str, ...] = _USUAL_ORDER
+    order: tuple[str, ...] = ()
+    within: Selection | None = None
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Selection:
+    def parse(cls, given: Mapping[str, Any], within: Selection | None = None) -> Selection:
         """Read filters from texts, as a query string or a command line has them; commas separate several values.
 
         Names: kind, instrument, chip, filter, readout_mode, night, night_from, night_to, object, name, sha256,
-        is_valid (0, 1, 2 or a word), run, job, project, creator, recipe, unflagged, ids, ra with dec and radius, order.
-        Raises :class:`BadSelection`.
+        is_valid (0, 1, 2 or a word), validity, valid_at, quality, run, job, project, creator, recipe, unflagged, ids
+        (also 3-8), ra with dec and radius (degrees or sexagesimal), order. Raises :class:`BadSelection`.
         """
         texts = {key: _joined(value) for key, value in given.items()}
         texts = {key: text for key, text in texts.items() if text}
         hostile = next((key for key, text in texts.items() if "\0" in text), None)
         if hostile:
             raise BadSelection(f"{hostile}: no text of the archive holds a NUL character")
-        unknown_kind = next((kind for kind in _several(texts.get("kind", "")) if kind not in KINDS), None)
+        unknown_kind = next((kind for kind in several(texts.get("kind", "")) if kind not in KINDS), None)
         if unknown_kind is not None:
             raise BadSelection(f"kind: there is no kind {unknown_kind[:40]!r}; the kinds are: {', '.join(KINDS)}")
-        unknown = sorted(set(texts) - _NAMES)
+        unknown = sorted(set(texts) - NAMES)
         if unknown:
-            raise BadSelection(f"there is no filter {unknown[0]!r}; the filters are: {', '.join(sorted(_NAMES))}")
-        return cls(
-            kinds=_several(texts.get("kind", "")),
-            instruments=_several(texts.get("instrument", "")),
-            chips=_several(texts.get("chip", "")),
-            filters=_several(texts.get("filter", "")),
-            readout_modes=_several(texts.get("readout_mode", "")),
-            object=texts.get("object", ""),
-            name=texts.get("name", ""),
-            sha256=texts.get("sha256", ""),
-            project=texts.get("project", ""),
-            creator=texts.get("creator", ""),
-            recipe=texts.get("recipe", ""),
-            nights=tuple(_night("night", text) for text in _several(texts.get("night", ""))),
-            night_from=_night("night_from", texts["night_from"]) if "night_from" in texts else None,
-            night_to=_night("night_to", texts["night_to"]) if "night_to" in texts else None,
-            is_valid=_validity(texts["is_valid"]) if "is_valid" in texts else None,
-            run=_whole("run", texts["run"]) if "run" in texts else None,
-            job=_whole("job", texts["job"]) if "job" in texts else None,
-            unflagged=texts.get("unflagged", "").lower() in {"1", "yes", "true", "on"},
-            cone=_cone(texts),
-            ids=tuple(_whole("ids", text) for text in _several(texts.get("ids", ""))),
-            order=_order(texts["order"]) if "order" in texts else _USUAL_ORDER,
-        )
+            raise BadSelection(f"there is no filter {unknown[0]!r}; the filters are: {', '.join(sorted(NAMES))}")
+        read = {field: reader(name, texts[name]) for name, (field, reader) in _READERS.items() if name in texts}
+        if "validity" in read or "valid_at" in read:
+            read = {"validity": "valid", "valid_at": moment("valid_at", "now"), **read}
+        return cls(**read, cone=cone(texts), within=within)
+
+    @property
+    def order_or_usual(self) -> tuple[str, ...]:
+        """The columns to sort by; newest observation first where nothing else was asked for."""
+        by_night = self.nights or self.night_from or self.night_to
+        return self.order or (_ORDER_IN_NIGHTS if by_night else _USUAL_ORDER)
 
 
-_NAMES = {"kind", "instrument", "chip", "filter", "readout_mode", "night", "night_from", "night_to", "object", "name",
-          "sha256", "is_valid", "run", "job", "project", "creator", "recipe", "unflagged", "ids", "ra", "dec", "radius",
-          "order"}  # fmt: skip
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _texts(_name: str, text: str) -> tuple[str, ...]:
+    return several(text)
+
+
+# What each name of a filter fills, and how its text is read.
+_READERS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
+    "kind": ("kinds", _texts),
+    "instrument": ("instruments", _texts),
+    "chip": ("chips", _texts),
+    "filter": ("filters", _texts),
+    "readout_mode": ("readout_modes", _texts),
+    "night": ("nights", lambda name, text: tuple(night(name, one) for one in several(text))),
+    "night_from": ("night_from", night),
+    "night_to": ("night_to", night),
+    "object": ("object", _text),
+    "name": ("name", _text),
+    "sha256": ("sha256", _text),
+    "is_valid": ("is_valid", lambda _name, text: verdict(text)),
+    "validity": ("validity", lambda name, text: one_word(name, text, VALIDITIES)),
+    "valid_at": ("valid_at", moment),
+    "quality": ("quality", lambda name, text: one_word(name, text, QUALITIES)),
+    "run": ("run", whole),
+    "job": ("job", whole),
+    "project": ("project", _text),
+    "creator": ("creator", _text),
+    "recipe": ("recipe", _text),
+    "unflagged": ("unflagged", lambda _name, text: text.lower() in {"1", "yes", "true", "on"}),
+    "ids": ("ids", lambda name, text: numbers(name, several(text))),
+    "order": ("order", lambda _name, text: order(text)),
+}
+NAMES = {*_READERS, "ra", "dec", "radius"}
 
 
 def select(context: Context, selection: Selection = Selection()) -> QuerySet[Product]:
     """Return what `context` may see of the products that `selection` describes."""
-    products = visible(context)
+    products = visible(context) if selection.within is None else select(context, selection.within)
     for column, values in (
         ("kind", selection.kinds),
         ("instrument", selection.instruments),
@@ -124,19 +150,43 @@ def select(context: Context, selection: Selection = Selection()) -> QuerySet[Pro
         "made_by_run": selection.run,
         "made_by_job": selection.job,
         "sha256": selection.sha256 or None,
-        "project__name": selection.project or None,
         "creator__username": selection.creator or None,
         "recipe": selection.recipe or None,
-        "object_name__icontains": selection.object or None,
         "name__icontains": selection.name or None,
     }
     products = products.filter(**{column: value for column, value in exact.items() if value is not None})
+    if selection.project:
+        # Its number is asked first: a join would hide from the database which index serves.
+        products = products.filter(project__in=list(Project.objects.filter(name=selection.project)))
+    if selection.object:
+        products = products.filter(objects_like(context, selection.object))
+    if selection.quality:
+        products = products.filter(_of_quality(selection.quality))
+    if selection.valid_at:
+        products = products.filter(_of_validity(selection.validity, selection.valid_at))
     if selection.unflagged:
         products = products.filter(quality_flags=0)
     if selection.cone:
         near, annotation = within_cone(*selection.cone)
         products = products.annotate(**annotation).filter(near)
-    return products.order_by(*selection.order)
+    return products.order_by(*selection.order_or_usual)
+
+
+def _of_quality(quality: str) -> Q:
+    if quality == "flagged":
+        return Q(quality_flags__gt=0)
+    if quality == "bad":
+        return Q(is_valid=Validity.BAD)
+    return Q(quality_flags=0, is_valid__in=(Validity.GOOD, Validity.PROPOSED))
+
+
+def _of_validity(validity: str, at: datetime.datetime) -> Q:
+    """Return the filter for what is valid at a time, or is not; an open end is open."""
+    if validity == "invalid":
+        return Q(is_valid=Validity.BAD) | Q(timestamp_start__gt=at) | Q(timestamp_end__lt=at)
+    begun = Q(timestamp_start__isnull=True) | Q(timestamp_start__lte=at)
+    lasts = Q(timestamp_end__isnull=True) | Q(timestamp_end__gte=at)
+    return begun & lasts & Q(is_valid__in=(Validity.GOOD, Validity.PROPOSED))
 
 
 def one_of(column: str, values: Iterable[Any]) -> Q:
@@ -233,52 +283,3 @@ def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 
 def _joined(value: Any) -> str:
     return ",".join(str(entry) for entry in value) if isinstance(value, list | tuple) else str(value or "").strip()
-
-
-def _several(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _night(name: str, text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise BadSelection(f"{name}: {text!r} is not a date like 2024-05-12") from None
-
-
-def _whole(name: str, text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text):
-        raise BadSelection(f"{name}: {text!r} is not a whole number")
-    return int(text)
-
-
-def _validity(text: str) -> int:
-    words = {"bad": Validity.BAD, "good": Validity.GOOD, "proposed": Validity.PROPOSED}
-    if text.lower() in words:
-        return words[text.lower()]
-    if text in {"0", "1", "2"}:
-        return int(text)
-    raise BadSelection(f"is_valid: {text!r} is none of 0 (bad), 1 (good), 2 (proposed)")
-
-
-def _cone(texts: Mapping[str, str]) -> tuple[float, float, float] | None:
-    given = [name for name in ("ra", "dec", "radius") if name in texts]
-    if not given:
-        return None
-    if len(given) < 3:
-        raise BadSelection("a place on the sky is given by ra, dec and radius together, in degrees")
-    try:
-        ra, dec, radius = (float(texts[name]) for name in ("ra", "dec", "radius"))
-    except ValueError:
-        raise BadSelection("ra, dec and radius are numbers, in degrees") from None
-    if not (-360 <= ra <= 360 and -90 <= dec <= 90 and 0 < radius <= 180):
-        raise BadSelection("ra lies from 0 to 360, dec from -90 to 90, radius above 0 to 180 degrees")
-    return ra % 360, dec, radius
-
-
-def _order(text: str) -> tuple[str, ...]:
-    columns = _several(text)
-    wrong = [column for column in columns if column not in _ORDERS]
-    if wrong:
-        raise BadSelection(f"order: {wrong[0]!r} is none of {', '.join(sorted(_ORDERS))}")
-    return (*columns, "id")

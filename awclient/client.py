@@ -94,6 +94,25 @@ class Portal:
         """Return one product with QC and lineage."""
         return self._json("GET", f"/products/{number}")
 
+    def selections(self) -> list[Json]:
+        """Return the saved selections, one's own and those of one's projects."""
+        return list(self._json("GET", "/selections")["items"])
+
+    def save_selection(self, name: str, filters: dict[str, str], products: Sequence[int], shared: str) -> Json:
+        """Keep filters, or products, by a name."""
+        asked = {"name": name, "filters": filters, "products": list(products), "shared": shared}
+        return self._json("POST", "/selections", json=asked)
+
+    def change_selection(self, name: str, changes: dict[str, str]) -> Json:
+        """Rename or share a saved selection."""
+        return self._json("POST", f"/selections/{_segment(name)}", json=changes)
+
+    def remove_selection(self, name: str) -> None:
+        """Forget a saved selection."""
+        response = self.call("DELETE", f"/selections/{_segment(name)}")
+        if not response.is_success:
+            raise self._error(response)
+
     def publish(self, numbers: Sequence[int], privilege: int, project: str = "") -> Json:
         """Let more people see products; safe to repeat."""
         asked = {"products": list(numbers), "privilege": privilege, "project": project}

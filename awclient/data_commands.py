@@ -43,16 +43,31 @@ def products(  # noqa: PLR0913, PLR0917 - an option each
     chip: Annotated[str, typer.Option(help="Chip.")] = "",
     filter: Annotated[str, typer.Option(help="Filter.")] = "",
     night: Annotated[str, typer.Option(help="Night (date of its evening).")] = "",
+    night_from: Annotated[str, typer.Option(help="From that night on.")] = "",
+    night_to: Annotated[str, typer.Option(help="Up to that night.")] = "",
+    object: Annotated[str, typer.Option(help="Part of the object's name.")] = "",
+    ra: Annotated[str, typer.Option(help="Right ascension: 187.25 (degrees) or 12:29:00 (hours); with --dec.")] = "",
+    dec: Annotated[str, typer.Option(help="Declination: -41.5 or -41:30:00 (degrees).")] = "",
+    radius: Annotated[str, typer.Option(help="Radius around it: 0.1 (degrees), 6arcmin, 30arcsec.")] = "",
+    quality: Annotated[str, typer.Option(help="passed, flagged, or bad (called so by a person).")] = "",
+    validity: Annotated[str, typer.Option(help="valid or invalid, now or --valid-at a time.")] = "",
+    valid_at: Annotated[str, typer.Option(help="Time (UT) or date at which it is to be valid.")] = "",
+    project: Annotated[str, typer.Option(help="Project.")] = "",
+    creator: Annotated[str, typer.Option(help="User who made or brought it.")] = "",
+    selection: Annotated[str, typer.Option(help="Of that saved selection.")] = "",
     run: Annotated[int | None, typer.Option(help="Products of that run.")] = None,
     name: Annotated[str, typer.Option(help="Part of the name.")] = "",
     number: Annotated[int | None, typer.Option("--id", help="That product.")] = None,
+    order: Annotated[str, typer.Option(help="Sort by name, kind, chip, date_obs ...; -date_obs: newest first.")] = "",
     limit: Annotated[int | None, typer.Option(help="At most so many.", min=1)] = None,
     json: JsonOption = False,
 ) -> None:
     """List products with attributes, QC values and lineage (all of them with --json)."""
     filters: dict[str, Any] = {
-        "kind": kind, "instrument": instrument, "chip": chip, "filter": filter, "night": night, "run": run,
-        "name": name,
+        "kind": kind, "instrument": instrument, "chip": chip, "filter": filter, "night": night,
+        "night_from": night_from, "night_to": night_to, "object": object, "ra": ra, "dec": dec, "radius": radius,
+        "quality": quality, "validity": validity, "valid_at": valid_at, "project": project, "creator": creator,
+        "selection": selection, "run": run, "name": name, "order": order,
     }  # fmt: skip
     with session_of(context).open() as portal:
         found = [portal.product(number)] if number is not None else list(portal.products(limit=limit, **filters))
@@ -78,20 +93,22 @@ def quality_line(product: Json, most: int = 4) -> str:
     return ", ".join(parts)
 
 
-def get(
+def get(  # noqa: PLR0913, PLR0917 - an option each
     context: typer.Context,
     numbers: Annotated[list[str] | None, typer.Argument(help="Products' numbers, like 12,15 or 12-18.")] = None,
     run: Annotated[int | None, typer.Option(help="All products of that run.")] = None,
     kind: Annotated[str, typer.Option("--kind", "--type", help="Only products of that kind.")] = "",
     night: Annotated[str, typer.Option(help="Products of that night.")] = "",
     instrument: Annotated[str, typer.Option(help="Products of that instrument.")] = "",
+    selection: Annotated[str, typer.Option(help="Products of that saved selection.")] = "",
     format: Annotated[str, typer.Option(help="fits (as stored), votable, asdf.")] = "fits",
     directory: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")] = Path(),
     json: JsonOption = False,
 ) -> None:
     """Download products; cut off, it goes on where it was, and each FITS file is held to its sha256."""
     with session_of(context).open() as portal:
-        filters: dict[str, Any] = {"run": run, "kind": kind, "night": night, "instrument": instrument}
+        filters: dict[str, Any] = {"run": run, "kind": kind, "night": night, "instrument": instrument,
+                                   "selection": selection}  # fmt: skip
         wanted = _wanted(portal, numbers or [], filters)
         written = _download_all(portal, wanted, directory, format, quiet=json)
     if json:
@@ -144,7 +161,7 @@ def _wanted(portal: Portal, numbers: list[str], filters: dict[str, Any]) -> list
         return [portal.product(number) for number in _numbers(numbers)]
     if not any(filters.values()):
         raise UsageProblem(
-            "no product is named", hint="name them by number, or by --run, --kind, --night, --instrument"
+            "no product is named", hint="name them by number, or by --run, --kind, --night, --instrument, --selection"
         )
     found = list(portal.products(**filters))
     if not found:

@@ -20,6 +20,7 @@ from awclient import (
     night_command,
     parameter_sets,
     run_commands,
+    selections_command,
     units_command,
 )
 from awclient.errors import EXIT_INTERRUPTED, EXIT_LOST, EXIT_OK, EXIT_USAGE, ClientError, UsageProblem
@@ -41,6 +42,7 @@ limits_command.register(app)
 parameter_sets.register(app)
 units_command.register(app)
 data_servers_command.register(app)
+selections_command.register(app)
 
 
 @app.callback()

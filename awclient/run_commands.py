@@ -46,6 +46,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
     filter: Annotated[str, typer.Option(help="Inputs in that filter.")] = "",
     chip: Annotated[str, typer.Option(help="Inputs of that chip.")] = "",
     kind: Annotated[str, typer.Option("--type", help="Inputs of that kind, like RawBias.")] = "",
+    selection: Annotated[str, typer.Option(help="Inputs of that saved selection (`awrecipe selections`).")] = "",
     unit: Annotated[str, typer.Option(help="Processing unit; else the portal picks one and says why.")] = "",
     privilege: Annotated[int | None, typer.Option(help="Who sees the products: 1 MyDB ... 5 VO.", min=1, max=5)] = None,
     comment: Annotated[str, typer.Option(help="A remark kept with the run.")] = "",
@@ -74,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 - an option each
     from awclient.shipping import ship
     from awclient.submitting import PendingSubmission
 
-    filters = Filters(kind, instrument, night, filter, chip)
+    filters = Filters(kind, instrument, night, filter, chip, selection)
     with session_of(context).open() as portal:
         digest = ship(portal, code) if code is not None else ""
         trees = _Trees(digest, code, env_cfg)

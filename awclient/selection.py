@@ -21,6 +21,7 @@ class Filters:
     night: str = ""
     filter: str = ""
     chip: str = ""
+    selection: str = ""
 
     def given(self) -> dict[str, Any]:
         """Return the filters that are set, by the name that the portal knows."""
@@ -29,6 +30,7 @@ class Filters:
             "night": self.night,
             "filter": self.filter,
             "chip": self.chip,
+            "selection": self.selection,
         }
         return {name: value for name, value in named.items() if value}
 
@@ -46,7 +48,7 @@ def select_inputs(portal: Portal, recipe: Json, filters: Filters) -> dict[str, l
     if not filters.given() and not filters.kind:
         raise UsageProblem(
             "no inputs are named",
-            hint=f"name them by number (`awrecipe run {recipe['name']} 12-18`) or by --night, --instrument, ...",
+            hint=f"name them by number (`awrecipe run {recipe['name']} 12-18`) or by --night, --selection, ...",
         )
     chosen = first_kinds_there(
         recipe, lambda kind: portal.products(kind=kind, **filters.given()) if filters.kind in {"", kind} else ()

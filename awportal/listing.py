@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Max, QuerySet
-from django.http import QueryDict
+from django.db.models import QuerySet
 
 from archive.context import Context, visible
+from archive.facets import values_of, version
 from archive.models import Product
 from recipes.kinds import KINDS
 
 PAGE_SIZE = 50
 COUNTED_AT_MOST = 10_000
 _FACET_SECONDS = 300
-_FACETS = ("instrument", "kind", "filter_name", "chip", "night")
-FILTERS = ("instrument", "night", "filter", "chip", "kind", "object")
+FACETS = ("instrument", "kind", "filter", "chip", "night", "project")
+_NIGHTS_OFFERED = 500
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,17 @@ def page_of(rows: QuerySet[Any], number: str | None, size: int = PAGE_SIZE) -> P
 
 
 def facets(context: Context) -> dict[str, list[Any]]:
-    """Return the values that occur among the visible products, for the filters; kept until a product comes."""
-    products = visible(context)
-    newest = products.aggregate(newest=Max("pk"))["newest"] or 0
-    key = f"facets-{context.user.pk if context.user else 0}-{newest}"
+    """Return the values that occur among the visible products, for the filters; kept until something new comes."""
+    key = f"facets-{context.user.pk if context.user else 0}-{version()}"
     kept: dict[str, list[Any]] | None = cache.get(key)
     if kept is None:
-        rows = list(products.order_by().values_list(*_FACETS).distinct())
-        columns = dict(zip(_FACETS, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(_FACETS, ())
-        kept = {
-            name: sorted({value for value in values if value not in (None, "")}) for name, values in columns.items()
-        }
-        kept["night"] = list(reversed(kept["night"]))
-        kept["kind"] = [name for name in KINDS if name in set(kept["kind"])]
-        kept["filter"] = kept.pop("filter_name")
+        found = values_of(context, FACETS)
+        kept = {name: sorted(values) for name, values in found.items()}
+        latest = sorted(found["night"], reverse=True)[:_NIGHTS_OFFERED]
+        kept["night"] = [datetime.date.fromisoformat(night) for night in latest]
+        kept["kind"] = [name for name in KINDS if name in found["kind"]]
         cache.set(key, kept, _FACET_SECONDS)
     return kept
-
-
-def given_filters(data: QueryDict, names: tuple[str, ...] = FILTERS) -> dict[str, str]:
-    """Return the filters of a query string, trimmed; what is empty is left out."""
-    return {name: data[name].strip()[:200] for name in names if data.get(name, "").strip()}
 
 
 def nights_of(context: Context, kinds: tuple[str, ...]) -> tuple[str, datetime.date] | None:

@@ -9,18 +9,23 @@ from typing import Any
 from django.http import QueryDict
 
 from archive.context import Context, visible
-from archive.models import Privilege, Product
-from archive.queries import BadSelection, Selection, select
+from archive.filter_texts import BadSelection
+from archive.models import Privilege, Product, SavedSelection
+from archive.queries import Selection, select
+from archive.saved_selections import NoSelection, find, parse
 from awportal.command_line import parse_ranges
 from awportal.environment import Setting, environment_for, settings_of
-from awportal.listing import given_filters, nights_of, with_pictures
+from awportal.filters import FIELDS, LINKED, Holding, given_filters, holding
+from awportal.listing import nights_of, with_pictures
 from awportal.parameter_start import SetChoice, overscan_note, read_set
 from processing_units.contract import Submission
 from processing_units.frontend.environment import privilege_called
 from recipes.errors import UsageError
 from recipes.recipe import Input, Parameter, Recipe
 
+# The filters that the form has fields for, and those that come with a selection of the archive page.
 FILTERS = ("instrument", "night", "filter", "chip", "object")
+CARRIED = tuple(name for name in (*FIELDS, *LINKED) if name not in {*FILTERS, "kind"})
 SHOWN = 60
 # Jobs are counted before any is made; this bounds what one form may ask for.
 MAXIMUM_INPUTS = 20_000
@@ -125,6 +130,7 @@ class RecipeForm:
     code: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     sets: SetChoice = field(default_factory=SetChoice)
+    saved: SavedSelection | None = None
     error: str = ""
     hint: str = ""
 
@@ -132,6 +138,16 @@ class RecipeForm:
     def settings(self) -> list[Setting]:
         """What comes from Environment.cfg, as the form shows it."""
         return settings_of(self.environment)
+
+    @property
+    def carried(self) -> dict[str, str]:
+        """Filters that came with a selection and have no field here."""
+        return {name: value for name, value in self.given.items() if name in CARRIED}
+
+    @property
+    def carried_words(self) -> list[Holding]:
+        """The same, in words."""
+        return holding(self.carried, self.saved)
 
     @property
     def primary(self) -> list[RoleField]:
@@ -172,7 +188,9 @@ class RecipeForm:
     def _numbers(self, role: RoleField, context: Context) -> list[int]:
         numbers = list(dict.fromkeys(product.pk for product in role.chosen))
         if role.all_chosen:
-            matching = select(context, _selection(role.input, self.given, role.kind)).order_by("date_obs", "pk")
+            matching = select(context, _selection(role.input, self.given, context, role.kind)).order_by(
+                "date_obs", "pk"
+            )
             numbers += [pk for pk in matching.values_list("pk", flat=True)[:MAXIMUM_INPUTS] if pk not in set(numbers)]
         return numbers
 
@@ -184,7 +202,7 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
     """
     code = _text_of(data, "code", 64)
     environment = {} if data.get("environment") == "no" else environment_for(context, code)
-    given = given_filters(data, FILTERS)
+    given = _one_night(given_filters(data, FILTERS + CARRIED))
     ids = sorted(parse_ranges(data.getlist("product"), MAXIMUM_INPUTS))
     if not data.keys() - {"set"}:
         given = _newest_night(recipe, context)
@@ -203,6 +221,7 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
         code=code,
         environment=environment,
         sets=sets,
+        saved=_saved(given, context),
     )
     form.roles = [_read_role(entry, data, ids, form, context) for entry in recipe.inputs]
     frames = [frame for role in form.primary for frame in role.chosen or role.matches]
@@ -215,6 +234,23 @@ def read_form(recipe: Recipe, data: QueryDict, context: Context) -> RecipeForm:
 def _text_of(data: QueryDict, name: str, longest: int) -> str:
     """Return a field's text; no database holds a NUL, and no browser sends one but by malice."""
     return data.get(name, "").replace("\0", "")[:longest]
+
+
+def _saved(given: dict[str, str], context: Context) -> SavedSelection | None:
+    """Return the saved selection that is named; one that may not be opened is refused where it is asked."""
+    try:
+        return find(context, given["selection"]) if "selection" in given else None
+    except NoSelection:
+        return None
+
+
+def _one_night(given: dict[str, str]) -> dict[str, str]:
+    """Return the filters with a range of one night as that night, for which the form has a field."""
+    if given.get("night_from") and given["night_from"] == given.get("night_to"):
+        return {name: value for name, value in given.items() if name not in {"night_from", "night_to"}} | {
+            "night": given["night_from"]
+        }
+    return given
 
 
 def check_inputs(form: RecipeForm) -> None:
@@ -235,14 +271,16 @@ def _read_role(entry: Input, data: QueryDict, ids: list[int], form: RecipeForm, 
                 .order_by("date_obs", "pk")
             )
         )
-    role.all_chosen = bool(data.get(f"all-{entry.role}") or (data.get("all") and entry.primary))
+    # Who comes with a saved selection means all of it; once the form is sent its own box says so.
+    whole = data.get("all") or (data.get("selection") and "key" not in data)
+    role.all_chosen = bool(data.get(f"all-{entry.role}") or (whole and entry.primary))
     try:
         if entry.primary and len(entry.kinds) > 1:
             role.kinds_there = _kinds_there(entry, form.given, context)
             # The kind that the recipe names first is the usual one: biases before the darks that may stand in for them.
-            asked = data.get(f"kind-{entry.role}", "")
+            asked = data.get(f"kind-{entry.role}") or data.get("kind", "")
             role.kind = asked if asked in role.kinds_there else next(iter(role.kinds_there), "")
-        selection = _selection(entry, form.given, role.kind)
+        selection = _selection(entry, form.given, context, role.kind)
     except BadSelection as refused:
         form.error = str(refused)
         return role
@@ -254,15 +292,15 @@ def _read_role(entry: Input, data: QueryDict, ids: list[int], form: RecipeForm, 
 
 def _kinds_there(entry: Input, given: dict[str, str], context: Context) -> list[str]:
     """Return the input's kinds, in its order, of which the archive has any with these properties."""
-    matching = select(context, _selection(entry, given)).order_by()
+    matching = select(context, _selection(entry, given, context)).order_by()
     there = set(matching.values_list("kind", flat=True).distinct())
     return [kind for kind in entry.kinds if kind in there]
 
 
-def _selection(entry: Input, given: dict[str, str], kind: str = "") -> Selection:
+def _selection(entry: Input, given: dict[str, str], context: Context, kind: str = "") -> Selection:
     """Return what the archive offers for an input; a calibration of another night and object may serve as well."""
     if entry.primary:
-        return Selection.parse({**given, "kind": kind or ",".join(entry.kinds)})
+        return parse(context, {**given, "kind": kind or ",".join(entry.kinds)})
     kept = {name: value for name, value in given.items() if name in {"instrument", "chip"}}
     return Selection.parse({**kept, "kind": ",".join(entry.kinds), "order": "-created"})
 

@@ -17,6 +17,7 @@ from awportal.views import (
     products,
     recipes,
     runs,
+    selections,
     units,
     upload,
 )
@@ -35,6 +36,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("archive/", archive.archive, name="archive"),
     path("archive/use/", archive.use, name="use-products"),
     path("archive/upload/", upload.upload, name="upload"),
+    path("selections/", selections.selections, name="selections"),
+    path("selections/save/", selections.save_selection, name="save-selection"),
+    path("selections/<int:pk>/change/", selections.change_selection, name="change-selection"),
+    path("selections/<int:pk>/remove/", selections.remove_selection, name="remove-selection"),
     path("products/<int:pk>/", products.product, name="product"),
     path("products/<int:pk>/header/", products.product_header, name="product-header"),
     path("products/<int:pk>/inputs/<slug:role>/", products.product_inputs, name="product-inputs"),

@@ -20,6 +20,7 @@ from awportal.api import (
     quotas,
     recipes,
     runs,
+    selections,
     units,
 )
 from awportal.api.authentication import SESSION, TOKEN
@@ -38,6 +39,7 @@ errors.install(api)
 SUBJECTS = (
     recipes,
     products,
+    selections,
     ingest,
     limits,
     code,

@@ -12,7 +12,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel
 
-from archive.queries import BadSelection
+from archive.filter_texts import BadSelection
 from dataserver.errors import DataServerError
 from processing_units.frontend.refusals import NotAllowed, NotFound, TooLate
 from recipes.errors import RecipeError, UsageError

@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from archive.context import visible
 from archive.models import Lineage, Privilege, Product, Publication
-from archive.queries import Selection, ancestors, select
+from archive.queries import ancestors, select
+from archive.saved_selections import parse
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
+from awportal.listing import COUNTED_AT_MOST
 from dataserver.formats import formats_for
 from dataserver.signing import signed_url
 from processing_units.frontend.publishing import MOST_AT_ONCE, publish, unaccepted_code
@@ -134,15 +136,18 @@ class Published(BaseModel):
 
 
 class ProductPage(BaseModel):
-    """A page of products; ``next`` is the offset of the next page."""
+    """A page of products; ``next`` is the offset of the next page; ``count`` is null where there are very many."""
 
     items: list[ProductInformation]
-    count: int
+    count: int | None
     next: int | None
 
 
 class ProductFilters(BaseModel):
-    """Filters on products, all of which hold; commas separate several values. See ``archive.queries.Selection``."""
+    """Filters on products, all of which hold; commas separate several values. See ``archive.queries.Selection``.
+
+    ``selection`` is the name or key of a saved selection, within which the others hold.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -158,6 +163,9 @@ class ProductFilters(BaseModel):
     name: str = ""
     sha256: str = ""
     is_valid: str = ""
+    validity: str = ""
+    valid_at: str = ""
+    quality: str = ""
     run: str = ""
     job: str = ""
     project: str = ""
@@ -169,6 +177,7 @@ class ProductFilters(BaseModel):
     dec: str = ""
     radius: str = ""
     order: str = ""
+    selection: str = ""
 
 
 @router.get("/products", response=ProductPage)
@@ -184,11 +193,12 @@ def list_products(
         raise Refusal(
             400, f"there is no filter {unknown[0][:40]!r}", hint=f"the filters are: {names}", field=unknown[0][:40]
         )
-    found = select(context_of_request(request), Selection.parse(filters.model_dump()))
-    count = found.count()
-    items = describe_all(request, found[offset : offset + limit])
-    following = offset + limit if offset + limit < count else None
-    return ProductPage(items=items, count=count, next=following)
+    context = context_of_request(request)
+    found = select(context, parse(context, filters.model_dump()))
+    items = describe_all(request, found[offset : offset + limit + 1])
+    following = offset + limit if len(items) > limit else None
+    count = found.order_by()[: COUNTED_AT_MOST + 1].count()
+    return ProductPage(items=items[:limit], count=count if count <= COUNTED_AT_MOST else None, next=following)
 
 
 @router.get("/products/{int:number}", response=ProductDetails)

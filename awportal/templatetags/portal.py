@@ -231,7 +231,7 @@ def verdict_word(level: int) -> str:
 
 @register.simple_tag(takes_context=True)
 def query(context: template.Context, **changes: object) -> str:
-    """Return this page's query string with some values changed; None takes one out."""
+    """Return this page's query string with some values changed; None takes one out, and what is empty goes."""
     request: HttpRequest = context["request"]
     pairs = request.GET.copy()
     for name, value in changes.items():
@@ -239,7 +239,7 @@ def query(context: template.Context, **changes: object) -> str:
             pairs.pop(name, None)
         else:
             pairs[name] = str(value)
-    return "?" + urlencode([(name, value) for name, values in pairs.lists() for value in values])
+    return "?" + urlencode([(name, value) for name, values in pairs.lists() for value in values if value])
 
 
 @register.inclusion_tag("parts/header.html", takes_context=True)

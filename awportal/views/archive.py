@@ -8,17 +8,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from archive.context import context_of
-from archive.queries import BadSelection, Selection, select
+from archive.filter_texts import BadSelection
+from archive.queries import Selection, select
+from archive.saved_selections import find, parse
+from awportal.command_line import number_ranges
+from awportal.filters import FIELDS, LINKED, RARER, choices, columns, given_filters, holding
 from awportal.htmx import wants_part
-from awportal.listing import FILTERS, facets, given_filters, page_of, with_pictures
+from awportal.listing import facets, page_of, with_pictures
 from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
-
-# Filters that no field of the page sets, but that links do.
-_LINKED = ("run", "is_valid", "name")
 
 
 @require_safe
@@ -26,10 +27,11 @@ _LINKED = ("run", "is_valid", "name")
 def archive(request: HttpRequest) -> HttpResponse:
     """List products."""
     context = context_of(request.user)
-    given = given_filters(request.GET, FILTERS + _LINKED)
-    error = ""
+    given = given_filters(request.GET, FIELDS + LINKED + ("order",))
+    error, saved = "", None
     try:
-        selection = Selection.parse(given)
+        selection = parse(context, given)
+        saved = find(context, given["selection"]) if "selection" in given else None
     except BadSelection as refused:
         error, selection = str(refused), Selection(ids=(0,))
     page = page_of(select(context, selection).defer("parameters"), request.GET.get("page"))
@@ -37,26 +39,34 @@ def archive(request: HttpRequest) -> HttpResponse:
     answer = {
         "page": page,
         "given": given,
+        "holding": holding(given, saved),
+        "columns": columns(given),
+        "choices": choices(),
+        "more_open": any(name in given for name in RARER),
         "facets": facets(context),
         "error": error,
         "recipes": _recipes_by_use({product.kind for product in page.rows}),
-        "linked": [(name, given[name]) for name in _LINKED if name in given],
     }
-    template = "parts/archive_list.html" if wants_part(request) else "archive.html"
-    return render(request, template, answer, status=422 if error else 200)
+    if not wants_part(request):
+        return render(request, "archive.html", answer, status=422 if error else 200)
+    part = render(request, "parts/archive_list.html", answer, status=422 if error else 200)
+    part["HX-Push-Url"] = f"{reverse('archive')}?{urlencode(given)}"  # the form's own has all empty fields
+    return part
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def use(request: HttpRequest) -> HttpResponse:
     """Go to a recipe's form with the chosen products, or with all that match the filters."""
+    data = request.POST if request.method == "POST" else request.GET
     try:
-        recipe = find_recipe(request.GET.get("recipe", ""))
+        recipe = find_recipe(data.get("recipe", ""))
     except UsageError:
         return redirect("archive")
-    if request.GET.get("all"):
-        query = [*given_filters(request.GET).items(), ("all", "1")]
+    if data.get("all"):
+        query = [*given_filters(data).items(), ("all", "1")]
     else:
-        query = [("product", number) for number in request.GET.getlist("product") if number.isdigit()]
+        numbers = number_ranges(int(number) for number in data.getlist("product") if number.isdigit())
+        query = [("product", numbers)] if numbers else []
     return redirect(f"{reverse('run-recipe', args=[recipe.name])}?{urlencode(query)}")
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from archive.facets import gather
 from archive.models import Product
 from processing_units.contract import STAGING_KEPT_SECONDS
 from processing_units.frontend import canary, dispatch, quotas, staging
@@ -56,6 +57,7 @@ def sweep() -> dict[str, int]:
         "canaries sent": canary.keep_canaries,
         "canaries removed": canary.remove_old_canaries,
         "cluster managers forgotten": forget_silent_cluster_managers,
+        "products in the archive's filters": gather,
     }
     done: dict[str, int] = {}
     errors: list[Exception] = []

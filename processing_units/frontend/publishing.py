@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from archive.context import Context, visible, why_not_raise
+from archive.facets import note
 from archive.models import Privilege, Product, Project, Publication
 from archive.queries import codes_behind
 from processing_units.frontend.bundles import is_accepted
@@ -196,6 +197,8 @@ def _write(rising: list[Product], steps: dict[int, list[Publication]], privilege
         for step in made:
             step.made = now
         Publication.objects.bulk_create(made, batch_size=_BATCH)
+        for begin in range(0, len(rising), _BATCH):
+            note(Product.objects.filter(pk__in=[product.pk for product in rising[begin : begin + _BATCH]]))
     if rising:
         log.info("%s published %s to level %d", user, _named(rising), privilege)
 

@@ -9,8 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from archive.context import VISITOR, Context
+from archive.filter_texts import BadSelection, coordinate
 from archive.models import Lineage, Privilege, Product, Project
-from archive.queries import BadSelection, Selection, ancestors, descendants, select
+from archive.queries import Selection, ancestors, descendants, select
 from archive.sky import healpix_of
 
 Make = Callable[..., Product]
@@ -19,7 +20,7 @@ Make = Callable[..., Product]
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, {0, 1, 2}),
+        ({}, {0, 1, 2, 3}),
         ({"kind": "RawScience"}, {0}),
         ({"kind": "RawScience,BiasFrame"}, {0, 1}),
         ({"kind": ["RawScience", "BiasFrame"]}, {0, 1}),
@@ -31,17 +32,26 @@ Make = Callable[..., Product]
         ({"object": "ngc"}, {0}),
         ({"name": "BIAS"}, {1}),
         ({"is_valid": "bad"}, {2}),
-        ({"is_valid": "2"}, {0, 1}),
+        ({"is_valid": "2"}, {0, 1, 3}),
         ({"run": "7"}, {1}),
         ({"job": "70"}, {1}),
         ({"recipe": "Bias"}, {1}),
         ({"project": "survey"}, {2}),
-        ({"creator": "alice"}, {0, 1, 2}),
+        ({"creator": "alice"}, {0, 1, 2, 3}),
         ({"creator": "bob"}, set()),
         ({"unflagged": "yes"}, {0, 1}),
+        ({"quality": "passed"}, {0, 1}),
+        ({"quality": "flagged"}, {2, 3}),
+        ({"quality": "bad"}, {2}),
+        ({"validity": "valid", "valid_at": "2024-05-13"}, {0, 1, 3}),
+        ({"valid_at": "2024-06-30T00:00"}, {3}),
+        ({"validity": "invalid", "valid_at": "2024-06-30"}, {0, 1, 2}),
+        ({"validity": "invalid", "valid_at": "2024-05-13"}, {2}),
+        ({"ra": "0:40:00", "dec": "+20d03m", "radius": "1'"}, {0}),
+        ({"ra": "0h40m", "dec": "20.05"}, {0}),
         ({"ra": "10", "dec": "20", "radius": "0.1"}, {0}),
         ({"kind": "RawScience", "chip": "ccd2"}, set()),
-        ({"kind": "", "name": None}, {0, 1, 2}),
+        ({"kind": "", "name": None}, {0, 1, 2, 3}),
     ],
 )
 def test_filters(
@@ -54,6 +64,7 @@ def test_filters(
                      made_by_job=70, recipe="Bias"),
         make_product(kind="DarkFrame", chip="ccd2", is_valid=0, quality_flags=2, project=project,
                      night=datetime.date(2024, 5, 16)),
+        make_product(kind="SourceList", quality_flags=1, timestamp_start=None, timestamp_end=None),
     ]  # fmt: skip
     found = select(context, Selection.parse(given))
     assert {products.index(product) for product in found} == expected
@@ -63,6 +74,39 @@ def test_a_visitor_finds_what_is_public(make_product: Make) -> None:
     make_product()
     public = make_product(privilege=Privilege.WORLD)
     assert list(select(VISITOR)) == [public]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "degrees"),
+    [
+        ("ra", "187.25", 187.25),
+        ("ra", "12:29:00", 187.25),
+        ("ra", "12h29m00.0s", 187.25),
+        ("ra", "12 29", 187.25),
+        ("ra", "187d15m", 187.25),
+        ("dec", "-41:30:00", -41.5),
+        ("dec", "−0° 30′ 36″", -0.51),
+        ("dec", "+41.5", 41.5),
+    ],
+)
+def test_coordinates_are_read_as_people_write_them(name: str, text: str, degrees: float) -> None:
+    assert coordinate(name, text) == pytest.approx(degrees, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "degrees"), [("0.1", 0.1), ("6'", 0.1), ("6arcmin", 0.1), ("36″", 0.01), ("2 deg", 2)]
+)
+def test_a_radius_has_a_unit(text: str, degrees: float) -> None:
+    found = Selection.parse({"ra": "1", "dec": "1", "radius": text}).cone
+    assert found == pytest.approx((1, 1, degrees))
+
+
+def test_one_selection_within_another(context: Context, make_product: Make) -> None:
+    wanted = make_product(kind="RawBias", chip="ccd2")
+    make_product(kind="RawBias", chip="ccd1")
+    make_product(kind="RawDark", chip="ccd2")
+    biases = Selection.parse({"kind": "RawBias,RawDomeFlat"})
+    assert list(select(context, Selection.parse({"chip": "ccd2"}, within=biases))) == [wanted]
 
 
 def test_order(context: Context, make_product: Make) -> None:
@@ -82,8 +126,17 @@ def test_order(context: Context, make_product: Make) -> None:
         ({"is_valid": "perhaps"}, "is_valid: 'perhaps' is none of"),
         ({"ra": "10"}, "given by ra, dec and radius together"),
         ({"ra": "10", "dec": "100", "radius": "1"}, "dec from -90 to 90"),
-        ({"ra": "a", "dec": "1", "radius": "1"}, "are numbers"),
-        ({"ra": "nan", "dec": "1", "radius": "1"}, "ra lies from 0 to 360"),
+        ({"ra": "a", "dec": "1", "radius": "1"}, "ra: 'a' is no coordinate; write it like 187.25"),
+        ({"ra": "nan", "dec": "1", "radius": "1"}, "ra: 'nan' is no coordinate"),
+        ({"ra": "361", "dec": "1", "radius": "1"}, "ra lies from 0 to 360"),
+        ({"ra": "25:00", "dec": "1", "radius": "1"}, "ra: '25:00' is more than 24 hours"),
+        ({"ra": "1", "dec": "1:61", "radius": "1"}, "dec: '1:61' is no coordinate"),
+        ({"ra": "1", "dec": "1", "radius": "wide"}, "radius above 0"),
+        ({"quality": "fine"}, "quality: 'fine' is none of passed, flagged, bad"),
+        ({"validity": "often"}, "validity: 'often' is none of valid, invalid"),
+        ({"valid_at": "soon"}, "valid_at: 'soon' is neither now nor a date or time"),
+        ({"ids": "1-30000"}, "ids: more than 20000 products are named"),
+        ({"ids": "9-"}, "ids: '' is not a whole number"),
         ({"order": "password"}, "order: 'password' is none of"),
     ],
 )

@@ -100,6 +100,34 @@ def test_from_files_to_a_queued_run_and_its_cancel(awrecipe: Any, night: Path, t
 
 
 @pytest.mark.django_db(transaction=True)
+def test_products_are_found_and_selections_kept(awrecipe: Any, night: Path) -> None:
+    assert awrecipe("ingest", str(night))[0] == 0
+    found = json.loads(awrecipe("products", "--night-from", "2024-05-12", "--quality", "passed", "--order", "date_obs",
+                                "--validity", "valid", "--json")[1])  # fmt: skip
+    numbers = [product["id"] for product in found]
+    assert len(numbers) == 4
+    assert [product["date_obs"] for product in found] == sorted(product["date_obs"] for product in found)
+    code, _, said = awrecipe("products", "--ra", "12:29:00", "--dec", "north")
+    assert (code, "dec: 'north' is no coordinate; write it like -41.5" in said) == (2, True)
+
+    code, _, said = awrecipe("selections", "save", "two of them", f"{numbers[0]}-{numbers[1]}")
+    assert (code, said) == (0, "saved two of them: awrecipe run RECIPE --selection 'two of them'\n")
+    assert awrecipe("selections", "save", "biases", "kind=RawBias", "night=2024-05-12")[0] == 0
+    assert awrecipe("selections", "save", "both", "kind=RawBias", "12")[0] == 2
+    rows = [line.split() for line in awrecipe("selections")[1].splitlines()]
+    assert [row[0] for row in rows] == ["NAME", "biases", "two"]
+    listed = json.loads(awrecipe("products", "--selection", "two of them", "--json")[1])
+    assert {product["id"] for product in listed} == set(numbers[:2])
+    plan = json.loads(awrecipe("run", "Bias", "--selection", "biases", "--dry-run", "--json")[1])
+    assert plan["jobs"][0]["inputs"]["raw_bias"] == numbers
+    code, _, said = awrecipe("selections", "change", "biases", "--name", "all biases", "--shared", "link")
+    assert (code, "/archive/?selection=" in said) == (0, True)
+    assert awrecipe("selections", "remove", "all biases")[0] == 0
+    code, _, said = awrecipe("run", "Bias", "--selection", "all biases", "--dry-run")
+    assert (code, "there is no selection 'all biases'" in said) == (2, True)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_is_wrong_is_said_with_its_exit_code(awrecipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments, code, word in (
         (("run", "Sofa", "1"), 2, "there is no recipe 'Sofa'"),

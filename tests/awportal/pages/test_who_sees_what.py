@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from archive.models import Product
+from archive.models import Product, SavedSelection
 from awportal.models import ApiToken
 from awportal.tokens import make_token
 from processing_units.frontend.models import Batch, CodeBundle, ProcessingUnit, Run
@@ -31,6 +31,10 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "end-token": ("post", LOGIN, 404, 302, 404),
     "archive": ("get", 200, 200, 200, 200),
     "use-products": ("get", 302, 302, 302, 302),
+    "selections": ("get", LOGIN, 200, 200, 200),
+    "save-selection": ("post", LOGIN, 302, 302, 302),
+    "change-selection": ("post", LOGIN, 404, 302, 404),
+    "remove-selection": ("post", LOGIN, 404, 302, 404),
     "upload": ("get", LOGIN, 200, 200, 200),
     "product": ("get", 404, 404, 200, 404),
     "product-header": ("get", 404, 404, 200, 404),
@@ -101,12 +105,14 @@ def filled(
 ) -> dict[str, str]:
     """The values that routes are filled with: things of Anna's."""
     token, _ = make_token(anna, "laptop")
+    selection = SavedSelection.objects.create(key="k", name="mine", owner=anna, filters={"chip": "ccd1"})
     return {
         "products/<int:pk>": f"products/{private.pk}",
         "runs/<int:pk>": f"runs/{run.pk}",
         "code/<int:pk>": f"code/{bundle.pk}",
         "batches/<int:pk>": f"batches/{batch.pk}",
         "tokens/<int:pk>": f"tokens/{token.pk}",
+        "selections/<int:pk>": f"selections/{selection.pk}",
         "<int:ordinal>": "1",
         "recipes/<slug:name>": "recipes/Bias",
         "units/<slug:name>": f"units/{unit.name}",
