@@ -14,6 +14,7 @@ import typer
 
 from awclient import (
     batch_commands,
+    converge_command,
     data_commands,
     data_servers_command,
     limits_command,
@@ -38,6 +39,7 @@ run_commands.register(app)
 batch_commands.register(app)
 data_commands.register(app)
 night_command.register(app)
+converge_command.register(app)
 limits_command.register(app)
 parameter_sets.register(app)
 units_command.register(app)

@@ -8,7 +8,7 @@ runs that are still open, and makes only what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from awclient.client import Json, Portal
@@ -67,6 +67,7 @@ class Night:
         unit: str = "",
         progress: Progress,
         timeout: float | None = None,
+        recipes: Sequence[Json] | None = None,
     ) -> None:
         self.report = NightReport()
         self._portal = portal
@@ -74,7 +75,7 @@ class Night:
         self._unit = unit or None
         self._progress = progress
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        recipes = portal.recipes()
+        recipes = portal.recipes() if recipes is None else recipes
         roles = {recipe["name"]: {entry["role"] for entry in primary_inputs(recipe)} for recipe in recipes}
         for frames in sets:
             frames.primary_roles = roles
@@ -126,10 +127,9 @@ class Night:
             self._cannot(recipe, frames, frames.title, f"there is no {missing_kinds(recipe)}")
         made_before = self._products_of(recipe, frames) if candidates else []
         for chosen in candidates:
-            inputs = {role: [product["id"] for product in products] for role, products in chosen.items()}
             named = nearest_calibrations(recipe, chosen, frames)
             try:
-                plan = self._portal.plan(self._submission(recipe, frames, {**inputs, **named}))
+                plan = self._plan(recipe, frames, chosen, named)
                 wanted = self._missing(recipe, frames, plan, made_before, tell=tell)
                 if wanted:
                     self._submit(step, frames, self._submission(recipe, frames, {**wanted, **named}))
@@ -148,16 +148,28 @@ class Night:
                 if tell:
                     self._cannot(recipe, frames, job.label, job.problem)
                 continue
-            there = [product for product in made_before if self._is_made_by(product, recipe, plan, job)]
-            if {product["kind"] for product in there} >= set(recipe["outputs"]):
-                newest = max(product["run"] or 0 for product in there)
-                there = [product for product in there if (product["run"] or 0) == newest]
+            there = self._there(recipe, plan, job, made_before)
+            if there:
                 self.report.there += there
                 frames.add(there)
                 continue
             for role, numbers in job.inputs.items():
                 wanted[role] = sorted({*wanted.get(role, []), *numbers})
         return wanted
+
+    def _plan(
+        self, recipe: Json, frames: FrameSet, chosen: Mapping[str, Sequence[Json]], named: Mapping[str, list[int]]
+    ) -> Plan:
+        inputs = {role: [product["id"] for product in products] for role, products in chosen.items()}
+        return self._portal.plan(self._submission(recipe, frames, {**inputs, **named}))
+
+    def _there(self, recipe: Json, plan: Plan, job: PlannedJob, made_before: Sequence[Json]) -> list[Json]:
+        """Return the newest products that this job would make, where all are there."""
+        there = [product for product in made_before if self._is_made_by(product, recipe, plan, job)]
+        if not {product["kind"] for product in there} >= set(recipe["outputs"]):
+            return []
+        newest = max(product["run"] or 0 for product in there)
+        return [product for product in there if (product["run"] or 0) == newest]
 
     def _is_made_by(self, product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
         """Return whether a product is what this job would make: of the same directions, and with all it could have."""

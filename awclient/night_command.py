@@ -55,15 +55,15 @@ def night(
             ingested = _ingest(portal, directory, type or [], instrument, camera, progress)
             frames = ingested.frames
         else:
-            frames = _frames_of_night(portal, date, instrument)
+            frames = frames_of_night(portal, date, instrument)
         sets = group_frames(frames)
         progress.line("frames: " + "; ".join(_count(found.title, found.products) for found in sets))
         report = Night(portal, sets, unit=unit, progress=progress, timeout=timeout).reduce()
     if json:
-        out_json(_as_json(report, ingested))
+        out_json(as_json(report, ingested))
     else:
-        _show(report)
-    _raise_unless_complete(report)
+        show(report)
+    raise_unless_complete(report)
 
 
 def _ingest(
@@ -86,7 +86,8 @@ def _ingest(
     return report
 
 
-def _frames_of_night(portal: Portal, date: str, instrument: str) -> list[Json]:
+def frames_of_night(portal: Portal, date: str, instrument: str) -> list[Json]:
+    """Return the raw frames of a night; raise UsageProblem where there are none."""
     kinds = {kind for recipe in portal.recipes() for entry in recipe["inputs"] for kind in entry["kinds"]}
     made = {kind for recipe in portal.recipes() for kind in recipe["outputs"]}
     raw = ",".join(sorted(kinds - made))
@@ -104,7 +105,8 @@ def _count(title: str, products: list[Json]) -> str:
     return f"{title}: " + ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
 
 
-def _as_json(report: NightReport, ingested: IngestReport | None) -> Json:
+def as_json(report: NightReport, ingested: IngestReport | None) -> Json:
+    """Return what came of a night for programs."""
     new = {product["id"] for product in report.made}
     return {
         "products": [{**product, "new": product["id"] in new} for product in report.products],
@@ -115,7 +117,8 @@ def _as_json(report: NightReport, ingested: IngestReport | None) -> Json:
     }
 
 
-def _show(report: NightReport) -> None:
+def show(report: NightReport) -> None:
+    """Write what came of a night: its products, what it did not allow, what failed."""
     new = {product["id"] for product in report.made}
     out()
     out_table(("product", "kind", "chip", "filter", "", "flags", "quality", "link"), [
@@ -154,7 +157,8 @@ def told_together(entries: list[Json]) -> list[str]:
     return lines
 
 
-def _raise_unless_complete(report: NightReport) -> None:
+def raise_unless_complete(report: NightReport) -> None:
+    """Raise RecipeFailed where something failed, or nothing at all was possible."""
     if report.failed:
         first = report.failed[0]
         raise RecipeFailed(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,40 +19,7 @@ from awclient.main import run
 from awportal.tokens import make_token
 from processing_units.frontend.models import ProcessingUnit
 
-
-class Scripted:
-    """What the server answers: functions by (method, path); each request is kept."""
-
-    def __init__(self) -> None:
-        self.answers: dict[tuple[str, str], Callable[[BaseHTTPRequestHandler, bytes], None]] = {}
-        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.url = ""
-
-    def on(self, method: str, path: str, answer: Callable[[BaseHTTPRequestHandler, bytes], None]) -> None:
-        """Let `answer` write the response of that method and path (without its query)."""
-        self.answers[method, path] = answer
-
-    def json(self, method: str, path: str, *contents: Any, status: int = 200) -> None:
-        """Answer with these contents in turn, the last one for ever."""
-        left = list(contents)
-
-        def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-            content = left.pop(0) if len(left) > 1 else left[0]
-            reply(handler, status, content)
-
-        self.on(method, path, answer)
-
-
-def reply(handler: BaseHTTPRequestHandler, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
-    """Send a JSON answer."""
-    body = json.dumps(content).encode()
-    handler.send_response(status)
-    for name, value in (headers or {}).items():
-        handler.send_header(name, value)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
+from .small_portal import Scripted, SmallPortal, reply
 
 
 @pytest.fixture
@@ -136,3 +102,18 @@ def static_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let WhiteNoise find its directory; the test server, which lives as long as the session, looks once."""
     with override_settings(STATIC_ROOT=tmp_path_factory.mktemp("static")):
         yield
+
+
+@pytest.fixture
+def portal_night(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> SmallPortal:
+    """Two chips with biases (one has too few), R with dome and twilight flats, V with twilights only, two exposures."""
+    monkeypatch.setenv("AWPORTAL_URL", server.url)
+    monkeypatch.setenv("AWPORTAL_TOKEN", "aw_test")
+    portal = SmallPortal(server)
+    portal.add("RawBias", 4, chip="1")
+    portal.add("RawBias", 2, chip="2")
+    portal.add("RawDomeFlat", 3, filter="R")
+    portal.add("RawTwilightFlat", 3, filter="R")
+    portal.add("RawTwilightFlat", 3, filter="V")
+    portal.add("RawScience", 2, filter="R")
+    return portal
