@@ -23,7 +23,7 @@ from processing_units.frontend.permissions import (
     visible_units,
 )
 from processing_units.frontend.unit_changes import change_unit
-from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine
+from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine, standing_of
 from processing_units.frontend.unit_settings import Changed
 from recipes.errors import UsageError
 
@@ -83,10 +83,12 @@ def unit_machines(request: HttpRequest, name: str) -> HttpResponse:
     context = context_of(request.user)
     found = find_unit(name, context)
     machines = machines_of(found, context)
+    standing = standing_of(found)
+    rows = [(title, machine, standing.get(title, "")) for title, machine in machines.items()]
     chosen = request.GET.get("machine", "")
     if request.method != "POST":
         known = {"name": chosen, **machines[chosen]} if chosen in machines else {}
-        answer = {"unit": found, "machines": machines, "form": MachineForm(initial=known), "chosen": known.get("name")}
+        answer = {"unit": found, "machines": rows, "form": MachineForm(initial=known), "chosen": known.get("name")}
         return render(request, "unit_machines.html", answer)
     removed = request.POST.get("remove", "")
     if removed:
@@ -102,7 +104,8 @@ def unit_machines(request: HttpRequest, name: str) -> HttpResponse:
         else:
             messages.success(request, _told(made))
             return redirect("unit-machines", found.name)
-    answer = {"unit": found, "machines": machines, "form": form, "chosen": chosen if chosen in machines else ""}
+    chosen = chosen if chosen in machines else ""
+    answer = {"unit": found, "machines": rows, "form": form, "chosen": chosen}
     return render(request, "unit_machines.html", answer, status=422)
 
 

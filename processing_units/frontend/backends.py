@@ -13,7 +13,7 @@ from processing_units.frontend.clock import seconds_from_now
 from processing_units.frontend.models import BackendState, Job, ProcessingUnit
 from recipes.errors import UsageError
 
-_SILENT_SECONDS = 20  # a backend reports every 5 s
+SILENT_SECONDS = 20  # a backend reports every 5 s
 
 
 def report(unit: ProcessingUnit, message: BackendReport) -> BackendDirections:
@@ -60,7 +60,7 @@ def _test_wanted(unit: ProcessingUnit) -> int:
 
 def ask_for_test(unit: ProcessingUnit) -> int:
     """Have the unit's backend look at what its cluster managers need; return the number of the test."""
-    up = BackendState.objects.filter(unit=unit, seen_at__gt=seconds_from_now(-_SILENT_SECONDS))
+    up = BackendState.objects.filter(unit=unit, seen_at__gt=seconds_from_now(-SILENT_SECONDS))
     if not up.update(test_wanted=F("test_wanted") + 1):
         raise UsageError(
             f"no backend of unit {unit.name} is running that could look",

@@ -6,16 +6,19 @@ They are kept in the settings of the unit's kind, where its backend reads them: 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models.functions import Now
 from pydantic import ValidationError
 
 from archive.context import Context
 from processing_units.backend.lan_host import LanHost
+from processing_units.frontend.backends import SILENT_SECONDS
 from processing_units.frontend.locking import lock_unit
-from processing_units.frontend.models import ProcessingUnit
+from processing_units.frontend.models import BackendState, ProcessingUnit
 from processing_units.frontend.permissions import manages_units
 from processing_units.frontend.refusals import NotAllowed, NotFound
 from processing_units.frontend.unit_settings import Changed, note_changes
@@ -38,6 +41,18 @@ def machines_of(unit: ProcessingUnit, context: Context) -> dict[str, dict[str, s
     """Return the machines of a unit by name, with what is registered of each as it would be typed."""
     _require(unit, context)
     return {host.title: _texts(host) for host in _hosts(unit)}
+
+
+def standing_of(unit: ProcessingUnit) -> dict[str, str]:
+    """Return by machine the state of its cluster manager as the backend told it last: a `PlaceState`, away, or "".
+
+    "away" is said of all while nothing is heard of the backend.
+    """
+    told = BackendState.objects.filter(unit=unit).annotate(now=Now()).first()
+    if told is None or told.now - told.seen_at > timedelta(seconds=SILENT_SECONDS):
+        return {host.title: "away" for host in _hosts(unit)}
+    by_node = {place["node"]: str(place["state"]) for place in told.places if place["handle"]}
+    return {host.title: by_node.get(host.host, "") for host in _hosts(unit)}
 
 
 def change_machine(

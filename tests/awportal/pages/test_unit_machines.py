@@ -9,7 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from processing_units.frontend.models import ProcessingUnit
+from processing_units.frontend.clock import database_now
+from processing_units.frontend.models import BackendState, ProcessingUnit
 from tests.awportal.pages.test_pages import text_of
 
 Browser = Callable[..., Client]
@@ -29,7 +30,10 @@ def test_a_machine_is_registered_changed_and_taken_off(lan: ProcessingUnit, staf
     sent = {"name": "dome", "host": "10.0.0.7", "gpus": "0,1", "slots": "2", "data_bytes": "50G", "through": "session"}
     told = text_of(browser.post("/units/local/machines/", sent, follow=True))
     assert "Changed, and in force now: machine dome: host=10.0.0.7 slots=2 gpus=0,1" in told
-    assert "dome 10.0.0.7 2 0,1 python3 awportal 50G session" in told
+    assert "dome its backend is silent 10.0.0.7 2 0,1 python3 awportal 50G session" in told
+    up = {"number": 1, "state": "up", "handle": "obs@10.0.0.7:22 17 5", "node": "10.0.0.7", "reason": ""}
+    BackendState.objects.create(unit=lan, backend="head 3", kind="lan", places=[up], seen_at=database_now())
+    assert "dome ✓ up 10.0.0.7" in text_of(browser.get("/units/local/machines/"))
     form = browser.get("/units/local/machines/?machine=dome").content.decode()
     assert re.search(r'name="gpus" value="0,1"', form)
     assert re.search(r'value="session" selected', form)

@@ -6,9 +6,12 @@ import pytest
 
 from archive.context import Context, context_of
 from processing_units.backend.kinds.lan import LanSettings
-from processing_units.frontend.models import ProcessingUnit
+from processing_units.contract import BackendReport, PlaceReport, PlaceState
+from processing_units.frontend.backends import report
+from processing_units.frontend.clock import seconds_from_now
+from processing_units.frontend.models import BackendState, ProcessingUnit
 from processing_units.frontend.refusals import NotAllowed, NotFound
-from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine
+from processing_units.frontend.unit_machines import change_machine, machines_of, remove_machine, standing_of
 from processing_units.frontend.unit_settings import apply_changes
 from recipes.errors import UsageError
 from tests.processing_units.frontend.conftest import make_user
@@ -50,6 +53,18 @@ def test_a_machine_from_its_registration_to_its_end(lan: ProcessingUnit, manager
     assert [entry[:2] for entry in told] == [("mona", "machine dome")] * 3
     assert "host=10.0.0.7 user=obs" in told[0][2]
     assert told[2][2] == ""
+
+
+def test_it_is_told_which_machines_are_up(lan: ProcessingUnit, manager: Context) -> None:
+    for name, host in (("dome", "10.0.0.7"), ("barn", "10.0.0.8")):
+        change_machine(lan, name, {"host": host}, manager)
+    assert standing_of(lan) == {"dome": "away", "barn": "away"}
+    place = PlaceReport(number=1, state=PlaceState.UP, handle="obs@10.0.0.7:22 17 5", node="10.0.0.7")
+    waits = PlaceReport(number=2, state=PlaceState.WAITING, reason="barn: no route to host")
+    report(lan, BackendReport(backend="head 3", kind="lan", places=[place, waits]))
+    assert standing_of(lan) == {"dome": "up", "barn": ""}
+    BackendState.objects.update(seen_at=seconds_from_now(-60))
+    assert standing_of(lan) == {"dome": "away", "barn": "away"}
 
 
 @pytest.mark.parametrize(
