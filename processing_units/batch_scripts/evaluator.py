@@ -221,7 +221,7 @@ def _mark() -> Iterator[tuple[int, Callable[[], int]]]:
 def _why_it_died(code: int) -> str:
     number = -code if code < 0 else code - 128 if code > 128 else 0
     if number in {signal.SIGXCPU, signal.SIGKILL}:
-        return f"it goes on for more than {KILLED_AFTER_SECONDS} s: does it ever end?"
+        return f"it has not ended after {KILLED_AFTER_SECONDS} s: does it ever end?"
     if number in {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP}:
         return f"it needs more than {MEMORY_MIB} MB of memory at once"
     return f"the process that read it ended with code {code}"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import resource
-import time
 from collections.abc import Callable
-from typing import Any
 
 import starlark
 
 from processing_units.batch_scripts.marks import MARK, marked
+from processing_units.batch_scripts.meter import Meter
 from processing_units.batch_scripts.wishes import Asked, Refused, Wishes
 
 DEEPEST_CALL = 100
-MIB = 1 << 20
 _PRELUDE = """
 def frames(**select):
     return [struct(**frame) for frame in _frames(select)]
@@ -31,31 +27,6 @@ _WORDS = re.compile(
     r"^error: (?:(?:Refused|Asked|StarlarkError|TypeError): )?(.*?)(?=\n *-->|\Z)", re.MULTILINE | re.DOTALL
 )
 _NOT_HANDED_ON = re.compile(r"Operation `serde::serialize` not supported on type `(\w+)`")
-
-
-class Meter:
-    """Says when a script has had its share of time or memory, while it can still be stopped at a line."""
-
-    def __init__(self, cpu_seconds: float, wall_seconds: float, memory_mib: int) -> None:
-        self.breach = ""
-        self._cpu, self._wall = cpu_seconds, wall_seconds
-        self._memory = memory_mib
-        self._begin, self._began = _cpu_seconds(), time.monotonic()
-        self._statm = os.open("/proc/self/statm", os.O_RDONLY)
-        self._page = resource.getpagesize()
-
-    @property
-    def used(self) -> float:
-        """CPU seconds since the script began."""
-        return _cpu_seconds() - self._begin
-
-    def is_over(self) -> bool:
-        """Whether the script is to be stopped; `breach` says why."""
-        if self.used > self._cpu or time.monotonic() - self._began > self._wall:
-            self.breach = f"it goes on for more than {self.used:.1f} s of processor time: does a loop never end?"
-        elif int(os.pread(self._statm, 100, 0).split()[0]) * self._page > self._memory * MIB:
-            self.breach = "it fills its 256 MB of memory: does a list or text grow without end?"
-        return bool(self.breach)
 
 
 def read_script(text: str, wishes: Wishes, meter: Meter, at: Callable[[int], None]) -> None:
@@ -111,8 +82,3 @@ def _words(said: str, meter: Meter) -> str:
     if "call stack overflow" in message:
         return f"its functions call each other more than {DEEPEST_CALL} deep"
     return message[:500]
-
-
-def _cpu_seconds() -> float:
-    used: Any = resource.getrusage(resource.RUSAGE_SELF)
-    return float(used.ru_utime + used.ru_stime)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from processing_units.batch_scripts.meter import Meter
 from processing_units.batch_scripts.wishes import FILTERS, OPTIONS, Refused, Wishes, numbers_of
 
 _RUN_KEYS = ("recipe", "inputs", "select", "params", *OPTIONS)
@@ -16,7 +17,7 @@ _RUN_KEYS = ("recipe", "inputs", "select", "params", *OPTIONS)
 _SELECTS = tuple(name for name in FILTERS if name not in {"recipe", "project"})
 
 
-def read_yaml(text: str, wishes: Wishes, at: Callable[[int], None]) -> None:
+def read_yaml(text: str, wishes: Wishes, _: Meter, at: Callable[[int], None]) -> None:
     """Read a list of runs, or a mapping whose ``runs`` is one; raises Refused with the line, or Asked."""
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -37,7 +38,7 @@ def read_yaml(text: str, wishes: Wishes, at: Callable[[int], None]) -> None:
         _wish_of_mapping(_plain(entry), wishes)
 
 
-def read_csv(text: str, wishes: Wishes, at: Callable[[int], None]) -> None:
+def read_csv(text: str, wishes: Wishes, _: Meter, at: Callable[[int], None]) -> None:
     """Read a table whose first line names its columns; raises Refused with the line, or Asked.
 
     ``recipe`` is one, ``inputs`` (12-18,20), filters (kind, night, ...), unit, project, privilege and comment may be;

@@ -13,10 +13,11 @@ MOST_QUESTIONS = 20
 LONGEST_TEXT = 500
 # What the process says when it has given up its powers and begins to read.
 READY = "ready"
-# What frames can be chosen by, as in `archive.queries.Selection`.
+# What frames can be chosen by, as in `archive.queries.Selection`; `selection` names a saved one.
 FILTERS = (
-    "kind", "instrument", "chip", "filter", "readout_mode", "night", "night_from", "night_to", "object", "name",
-    "is_valid", "run", "project", "creator", "recipe", "unflagged", "ra", "dec", "radius",
+    "selection", "kind", "instrument", "chip", "filter", "readout_mode", "night", "night_from", "night_to", "object",
+    "name", "ids", "quality", "validity", "valid_at", "is_valid", "unflagged", "run", "project", "creator", "recipe",
+    "ra", "dec", "radius",
 )  # fmt: skip
 OPTIONS = ("unit", "project", "privilege", "comment")
 _RANGE = re.compile(r"\s*(\d{1,15})(?:-(\d{1,15}))?\s*")

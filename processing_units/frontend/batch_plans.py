@@ -11,7 +11,8 @@ from typing import Any
 
 from archive.context import Context, is_member
 from archive.models import Project, Validity
-from archive.queries import Selection, select
+from archive.queries import select
+from archive.saved_selections import parse
 from processing_units.batch_scripts.evaluator import Answers, Busy, Language, ScriptRefused, Wish, evaluate
 from processing_units.contract import BatchPlan, BatchPlanRun, Submission
 from processing_units.frontend.chains import read_steps, write_chain
@@ -116,9 +117,9 @@ def prepare(wishes: Sequence[Wish], context: Context) -> list[PlannedRun]:
 
 def _frames(asked: dict[str, str], context: Context) -> list[dict[str, Any]]:
     """Return what a script is told of the frames that it asks for; of bad ones nothing, unless it asks for them."""
-    selection = Selection.parse(asked)
+    selection = parse(context, asked)
     found = select(context, selection).order_by("date_obs", "pk")
-    if selection.is_valid is None:
+    if selection.is_valid is None and not selection.quality:
         found = found.exclude(is_valid=Validity.BAD)
     rows = list(found.values_list(*_COLUMNS.values())[: MOST_FRAMES + 1])
     if len(rows) > MOST_FRAMES:

@@ -7,7 +7,10 @@ from django.contrib.auth.models import User
 
 from archive.context import Context, context_of
 from archive.models import Product, Validity
+from archive.queries import NAMES
+from archive.saved_selections import save
 from dataserver.store import Store
+from processing_units.batch_scripts.wishes import FILTERS
 from processing_units.contract import BatchMakeRequest, BatchRequest, FaultKind, JobState
 from processing_units.frontend.batch_status import batch_status, retry_batch
 from processing_units.frontend.batches import draft, draft_again, make, plan_batch
@@ -68,6 +71,13 @@ def test_a_script_sees_what_its_user_sees_and_nothing_bad(context: Context, user
     assert (plan.jobs, Batch.objects.count()) == (1, 0)
     with pytest.raises(NotFound, match=r"^line 1: SourceList: there is no product"):
         plan_batch(BatchRequest(text=f"run('SourceList', {good + 1000})"), context)
+
+
+def test_a_saved_selection_is_what_a_script_begins_with(user: User, context: Context, unit: ProcessingUnit) -> None:
+    reduced(user, 2)
+    save(context, "mine", {"kind": "ReducedScienceFrame"})
+    assert plan_batch(BatchRequest(text="run('SourceList', frames(selection = 'mine'))"), context).jobs == 2
+    assert {*FILTERS} == NAMES - {"sha256", "job", "order"} | {"selection"}
 
 
 def test_made_twice_it_is_made_once(user: User, context: Context, unit: ProcessingUnit) -> None:
