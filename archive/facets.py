@@ -7,7 +7,7 @@ whom it may be told to: nobody is offered the name of what they may not see.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -15,17 +15,12 @@ from django.db.models import Max, Q, QuerySet
 
 from archive.context import Context, visible
 from archive.models import FacetsMark, FacetValue, Membership, Privilege, Product
+from recipes.kinds import KINDS
 
-# Facet: the product's column.
-_COLUMNS = {
-    "instrument": "instrument",
-    "kind": "kind",
-    "filter": "filter_name",
-    "chip": "chip",
-    "night": "night",
-    "project": "project__name",
-    "object": "object_name",
-}
+_COLUMNS = ("instrument", "kind", "filter_name", "chip", "night", "project__name", "object_name")
+_NAMES = ("instrument", "kind", "filter", "chip", "night", "project", "object")
+# A night of an instrument of which there are raw frames, as "2024-05-12 instrument".
+LOGGED = "logged"
 _MARK = "products"
 _OF_SCOPE = ("privilege", "creator_id", "project_id")
 # A product's number is given out before its transaction ends: one with a lower number may still come within this.
@@ -56,12 +51,10 @@ def gather(at_most: int = 5 * _AT_ONCE) -> int:
 
 def note(products: QuerySet[Product]) -> None:
     """Keep the values of these products; what is kept already stays as it is."""
-    columns = (*_COLUMNS.values(), *_OF_SCOPE)
     wanted = {
-        (scope, name, str(value))
-        for *values, privilege, creator, project in products.order_by().values_list(*columns).distinct()
-        for name, value in zip(_COLUMNS, values, strict=True)
-        if value not in (None, "")
+        (scope, name, text)
+        for *values, privilege, creator, project in products.order_by().values_list(*_COLUMNS, *_OF_SCOPE).distinct()
+        for name, text in _facets_of(values)
         for scope in _scopes_of(privilege, creator, project)
     }
     if not wanted:
@@ -95,11 +88,10 @@ def values_of(context: Context, names: Sequence[str]) -> dict[str, set[str]]:
     kept = FacetValue.objects.filter(scope__in=_scopes_for(context), name__in=names)
     for name, text in kept.values_list("name", "text").distinct():
         found[name].add(text)
-    columns = [_COLUMNS[name] for name in names]
-    for row in _unseen(context).values_list(*columns).distinct():
-        for name, value in zip(names, row, strict=True):
-            if value not in (None, ""):
-                found[name].add(str(value))
+    for row in _unseen(context).values_list(*_COLUMNS).distinct():
+        for name, text in _facets_of(row):
+            if name in found:
+                found[name].add(text)
     return found
 
 
@@ -110,6 +102,15 @@ def objects_like(context: Context, part: str) -> Q:
     unseen = _unseen(context).filter(object_name__icontains=part)
     names |= set(unseen.values_list("object_name", flat=True).distinct()[: _MOST_OBJECTS + 1])
     return Q(object_name__in=sorted(names)) if len(names) <= _MOST_OBJECTS else Q(object_name__icontains=part)
+
+
+def _facets_of(values: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Yield facet and text of a product's columns."""
+    told = {name: str(value) for name, value in zip(_NAMES, values, strict=True) if value not in (None, "")}
+    yield from told.items()
+    kind = KINDS.get(told.get("kind", ""))
+    if kind is not None and kind.is_raw and {"night", "instrument"} <= told.keys():
+        yield LOGGED, f"{told['night']} {told['instrument']}"
 
 
 def _unseen(context: Context) -> QuerySet[Product]:

@@ -94,6 +94,14 @@ class Portal:
         """Return one product with QC and lineage."""
         return self._json("GET", f"/products/{number}")
 
+    def nights(self, instrument: str, limit: int) -> list[Json]:
+        """Return the nights of which there are raw frames, newest first."""
+        return list(self._json("GET", "/nights", params={"instrument": instrument, "limit": limit})["items"])
+
+    def night_log(self, instrument: str, night: str) -> Json:
+        """Return the log of a night."""
+        return self._json("GET", "/nights/log", params={"instrument": instrument, "night": night})
+
     def selections(self) -> list[Json]:
         """Return the saved selections, one's own and those of one's projects."""
         return list(self._json("GET", "/selections")["items"])

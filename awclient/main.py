@@ -19,6 +19,7 @@ from awclient import (
     data_servers_command,
     limits_command,
     night_command,
+    nightlog_command,
     parameter_sets,
     run_commands,
     selections_command,
@@ -40,6 +41,7 @@ batch_commands.register(app)
 data_commands.register(app)
 night_command.register(app)
 converge_command.register(app)
+nightlog_command.register(app)
 limits_command.register(app)
 parameter_sets.register(app)
 units_command.register(app)

@@ -128,6 +128,21 @@ def test_products_are_found_and_selections_kept(awrecipe: Any, night: Path) -> N
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_nights_log_is_a_table(awrecipe: Any, night: Path) -> None:
+    assert awrecipe("ingest", str(night))[0] == 0
+    assert [line.split() for line in awrecipe("nightlog")[1].splitlines()] == [
+        ["NIGHT", "INSTRUMENT", "EXPOSURES"], ["2024-05-12", "testcam", "4", "Bias"]]  # fmt: skip
+    code, output, _ = awrecipe("nightlog", "testcam", "2024-05-12")
+    lines = [line.split() for line in output.splitlines()]
+    assert (code, len(lines), lines[1][2:4]) == (0, 5, ["Bias", "-"])
+    log = json.loads(awrecipe("nightlog", "testcam", "2024-05-12", "--json")[1])
+    assert [entry["kind"] for entry in log["exposures"]] == ["RawBias"] * 4
+    code, _, said = awrecipe("nightlog", "testcam", "2024-05-13")
+    assert (code, "there is no raw frame of testcam of the night 2024-05-13" in said) == (2, True)
+    assert awrecipe("nightlog", "nocam")[0] == 2
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_is_wrong_is_said_with_its_exit_code(awrecipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments, code, word in (
         (("run", "Sofa", "1"), 2, "there is no recipe 'Sofa'"),

@@ -29,7 +29,7 @@ def test_nobody_gets_nothing(db: None, method: str, path: str) -> None:
 def test_the_interface_has_what_the_command_line_needs() -> None:
     assert {path.removeprefix("/api/v1") for _, path in operations()} == {
         "/kinds", "/recipes", "/recipes/{name}", "/products", "/products/{number}", "/products/{number}/download",
-        "/products/publish", "/selections", "/selections/{name}",
+        "/products/publish", "/selections", "/selections/{name}", "/nights", "/nights/log",
         "/ingest", "/ingest/catalogue", "/ingest/reduced", "/limits", "/limits/learn",
         "/limits/clear",
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
