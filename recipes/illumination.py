@@ -211,6 +211,8 @@ def _frame_product(table: Table, made: IlluminationMap, fit: IlluminationFit) ->
         Measured("peak_to_peak", high - low),
         Measured("largest_error", made.largest_error),
         Measured("significance", fit.significance, unit="sigma"),
+        Measured("star_count", int(fit.used.sum())),
+        Measured("residual_rms", fit.rms, unit="mag"),
     ]
     attributes = attributes_of([table])
     frame = Frame(made.data, variance=made.variance, attributes=attributes, unit="", name=_name(table))
@@ -270,7 +272,7 @@ def _correction(
 
 RECIPE = Recipe(
     name="Illumination",
-    version="3",
+    version="4",
     function=illumination,
     inputs=(Input("photometric_catalogues", ("PhotSrcCatalog",), minimum=1, maximum=None, primary=True),),
     outputs=("IlluminationCorrection", "IlluminationCorrectionFrame"),

@@ -179,7 +179,10 @@ LIMITS["IlluminationCorrection"] = {
     "peak_to_peak_error": Limit(UNCERTAIN, maximum=0.05),
     "significance": Limit(UNCERTAIN, minimum=3.0),
 }
+# A frame is no better than the fit that it follows from: Reduce is given frames, and none that is flagged.
 LIMITS["IlluminationCorrectionFrame"] = {
+    "star_count": Limit(COUNT, minimum=20.0),
+    "residual_rms": Limit(NOISE, maximum=0.1),
     "mean": Limit(NORMALISATION, minimum=0.999, maximum=1.001),
     "peak_to_peak": Limit(FLATNESS, maximum=0.3),
     "largest_error": Limit(UNCERTAIN, maximum=0.03),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from archive.catalogues.column_map import ERROR, ID, POSITIONS, Rule
 from archive.catalogues.reading import NotACatalogue, TableRead
-from archive.catalogues.recognition import GAIA_SIGNAL
+from archive.catalogues.recognition import GAIA_SIGNAL, is_no_magnitude
 
 Floats = NDArray[np.float64]
 # Magnitudes beyond these are no magnitudes but signs for "not measured" (99.999, 90, -999).
@@ -21,6 +21,7 @@ LARGEST_ERROR = 5.0
 _LOST = 0.1
 _ANGLES = {"mas": 1e-3, "milliarcsec": 1e-3, "arcsec": 1.0, '"': 1.0, "arcs": 1.0, "arcmin": 60.0, "deg": 3600.0,
            "degree": 3600.0, "degrees": 3600.0, "uas": 1e-6, "rad": 206264.80625}  # fmt: skip
+_DEGREES = re.compile(r"\W*(d|deg|degrees?|°)\b.*|\W*")  # also "[deg]", "deg (J2000)", and marks for no unit
 _PAIR_SIGNAL = 2.5 / np.log(10.0)
 
 
@@ -144,6 +145,12 @@ def _angle(table: TableRead, rule: Rule, full_turn: float) -> tuple[Floats, floa
     values = column.values.astype(float)
     if unit.startswith("rad"):
         return np.degrees(values), 0.0
+    if unit in _ANGLES and not unit.startswith("deg"):
+        return values * _ANGLES[unit] / 3600.0, 0.0
+    if unit and not in_hours and not _DEGREES.fullmatch(unit):
+        raise NotACatalogue(
+            f"{rule.text}: {unit!r} is no unit of a coordinate", f"write {rule.target}={rule.text}[deg]"
+        )
     finite = values[np.isfinite(values)]
     around = len(finite) > 0 and finite.min() < 6 and 18 < finite.max() <= 24
     called_hours = len(finite) > 0 and finite.max() <= 24 and _CALLED_HOURS.search(rule.columns[0]) is not None
@@ -266,5 +273,8 @@ def _numbers(table: TableRead, name: str, rule: Rule) -> Floats:
             f"{name} cannot be part of {rule.target}: it holds texts such as {str(column.values[0])[:30]!r}",
             f"there are {table.told()}",
         )
+    unit = rule.unit or column.unit
+    if is_no_magnitude(unit):
+        raise NotACatalogue(f"{name} cannot be part of {rule.target}: it is in {unit}", "give a column of magnitudes")
     values = column.values.astype(float)
     return np.where((values > BRIGHTEST) & (values < FAINTEST), values, np.nan)

@@ -41,6 +41,10 @@ _MAGNITUDES: tuple[re.Pattern[str], ...] = tuple(
         rf"(?P<band>{_LETTERS})",
     )
 )
+# Units of fluxes, angles and counts: a column in one of them is no magnitude, whatever its name.
+_NO_MAGNITUDE = re.compile(
+    r"jy|jansky|maggi|erg|watt|\bw\b|counts?|\bct\b|adu|electron|photon|deg|arc|rad|pix|km|/", re.IGNORECASE
+)
 _GAIA = {"phot_g_mean_mag": "G", "phot_bp_mean_mag": "BP", "phot_rp_mean_mag": "RP"}
 GAIA_SIGNAL = {"G": "phot_g_mean_flux_over_error", "BP": "phot_bp_mean_flux_over_error",
                "RP": "phot_rp_mean_flux_over_error"}  # fmt: skip
@@ -94,7 +98,7 @@ def _magnitudes(table: TableRead) -> dict[str, Rule]:
             break
         for name, column in table.columns.items():
             match = pattern.fullmatch(name)
-            if match and not column.is_text:
+            if match and not column.is_text and not is_no_magnitude(column.unit):
                 band = {"j": "J", "h": "H", "k": "K"}.get(match["band"], match["band"])
                 found.setdefault(band, name)
     found |= {band: name for name, band in _GAIA.items() if name in table.columns}
@@ -108,6 +112,11 @@ def _magnitudes(table: TableRead) -> dict[str, Rule]:
         if error:
             rules[f"{band}_error"] = rule_of(f"{band}_error", error, table)
     return rules
+
+
+def is_no_magnitude(unit: str) -> bool:
+    """Whether a unit says that a column holds something else than magnitudes."""
+    return _NO_MAGNITUDE.search(unit) is not None
 
 
 def _error_of(table: TableRead, band: str, name: str) -> str:

@@ -84,6 +84,17 @@ def test_votable_columns_are_told_by_their_ucds(context: Context, store: Store) 
     assert found["MAGERR_r"] == pytest.approx([0.1, 0.2])
 
 
+def test_units_of_columns_are_minded(context: Context, store: Store) -> None:
+    """Minutes of arc are no degrees, and fluxes no magnitudes though their column is called V."""
+    table = Table({"ra": [10.0, 10.1], "dec": [30.0, 36.0], "V": [1.0, 16.0], "B": [13.0, 14.0]},
+                  units={"ra": "deg", "dec": "arcmin", "V": "mJy", "B": "mag"})  # fmt: skip
+    file = io.BytesIO()
+    table.write(file, format="votable")
+    found = columns(store, product(ingest(context, store, file.getvalue(), "fluxes.vot")))
+    assert found["DEC"] == pytest.approx([0.5, 0.6])
+    assert [name for name in found if name.startswith("MAG_")] == ["MAG_B"]
+
+
 def test_positions_to_a_second_serve_photometry_alone(context: Context, store: Store) -> None:
     text = b"A 00:30:09 -46:31:22 14.651\nB 00:30:16 -46:27:55 12.334\n"
     row = product(ingest(context, store, text, "old.dat", columns="id=col1,ra=col2,dec=col3,V=col4"))
@@ -108,6 +119,8 @@ def test_positions_to_a_second_serve_photometry_alone(context: Context, store: S
         (b"ra,dec\n1,2\n3,4\n", "", "it has positions and no magnitudes", "if these are stars"),
         (b"ra,dec,V\n0.1,2,3\n23.9,4,5\n", "", "ra runs from 0.100 to 23.900: hours or degrees?", "say --columns"),
         (b"RAh,DEC,V\n10.1,2,3\n10.2,4,5\n", "ra=RAh,dec=DEC,V=V", "RAh runs from 10.100 to 10.200: hours", "say"),
+        (CSV, "ra=ra[furlong],dec=dec", "ra: 'furlong' is no unit of a coordinate", "write ra=ra[deg]"),
+        (CSV, "V=V[mJy]", "V cannot be part of V: it is in mJy", "give a column of magnitudes"),
         (b"", "", "it is empty", ""),
         (b"ra,dec,V\n", "", "it names 3 columns and has no line of data", "a catalogue has a line for each star"),
         (b"\x00\x01\x02", "", "it is neither FITS, nor VOTable, nor text", "write it as one"),
