@@ -6,21 +6,18 @@ Whoever holds a registered one's key can read every file, so that is no process 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 
 from archive.context import Context
-from processing_units.frontend.data_servers import Registered, find_data_server, look, register, remove
+from processing_units.frontend.data_servers import Registered, find_data_server, look, look_at_each, register, remove
 from processing_units.frontend.models import CachingDataServer
 from processing_units.frontend.permissions import is_administrator, manages_units
 from processing_units.frontend.refusals import NotAllowed, NotFound
 from recipes.errors import UsageError
 
 log = logging.getLogger(__name__)
-
-_ASKED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -34,12 +31,11 @@ class DataServerLook:
 
 
 def look_at_all(context: Context) -> list[DataServerLook]:
-    """Ask all caching data servers how they are, at once: one that is away is waited for, but not one by one."""
+    """Ask all caching data servers how they are."""
     if not manages_units(context):
         raise NotAllowed("data servers are shown to process managers", hint="ask one")
     found = list(CachingDataServer.objects.order_by("name").select_related("registered_by").prefetch_related("units"))
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as asking:
-        answers = list(asking.map(look, found))
+    answers = look_at_each(found)
     return [
         DataServerLook(each, sorted(unit.name for unit in each.units.all()), is_well, says)
         for each, (is_well, says) in zip(found, answers, strict=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import secrets
 import time
 import urllib.error
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,6 +18,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
+from django.db.models.functions import Now
 from django.db.utils import DatabaseError
 
 from dataserver.signing import peer_key, peer_key_text
@@ -24,8 +28,11 @@ from processing_units.frontend.models import CachingDataServer
 from processing_units.frontend.refusals import NotFound
 from recipes.errors import UsageError
 
+log = logging.getLogger(__name__)
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _LOOK_SECONDS = 5.0
+_ASKED_AT_ONCE = 16
 _KNOWN_SECONDS = 5.0
 
 
@@ -102,6 +109,26 @@ def look(data_server: CachingDataServer) -> tuple[bool, str]:
     if said.get("upstream") != "answers":
         return False, f"it does not reach the portal's data server: {str(said.get('upstream'))[:200]}"
     return True, "it answers, and reaches the portal's data server"
+
+
+def look_at_each(data_servers: Iterable[CachingDataServer]) -> list[tuple[bool, str]]:
+    """Ask all of them at once: one that is away is waited for, but not one by one."""
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as asking:
+        return list(asking.map(look, data_servers))
+
+
+def note_trouble() -> int:
+    """Ask those that units name how they are and keep it, for pages and reasons; return of how many it has changed."""
+    found = list(CachingDataServer.objects.filter(units__isnull=False).distinct())
+    changed = 0
+    for each, (is_well, says) in zip(found, look_at_each(found), strict=True):
+        trouble = "" if is_well else says[:300]
+        if trouble == each.trouble:
+            continue
+        since = None if is_well else each.trouble_since or Now()
+        changed += CachingDataServer.objects.filter(pk=each.pk).update(trouble=trouble, trouble_since=since)
+        log.warning("caching data server %s: %s", each.name, trouble or "all is well again")
+    return changed
 
 
 _seen_registered: dict[str, float] = {}

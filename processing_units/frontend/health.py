@@ -37,6 +37,9 @@ def health_of(unit: ProcessingUnit, load: UnitLoad) -> Health:
     canary = newest_canary(unit)
     if canary is not None and canary.trouble:
         return Health(DOWN, canary.trouble, canary)
+    cache = unit.data_server
+    if cache is not None and cache.trouble:
+        return Health(DOWN, f"jobs wait for their frames: data server {cache}: {cache.trouble}", canary)
     if not load.nodes:
         return _without_nodes(unit, load)
     wedged = _why_nothing_begins(unit, load)

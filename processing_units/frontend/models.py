@@ -23,6 +23,8 @@ class CachingDataServer(models.Model):
     peer = models.CharField(max_length=80, unique=True)
     registered_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
     registered_at = models.DateTimeField()
+    trouble = models.CharField(max_length=300, blank=True, help_text="what the keeper found wrong when it looked last")
+    trouble_since = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.name

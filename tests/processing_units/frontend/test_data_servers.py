@@ -15,13 +15,16 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from django.db.models.functions import Now
 
 from dataserver.errors import NotAllowed
 from dataserver.signing import peer_key, read_keys, read_peer_key, sign, verify
 from processing_units.frontend import data_servers
 from processing_units.frontend.data_servers import is_registered, register, remove
+from processing_units.frontend.health import health_of
 from processing_units.frontend.models import CachingDataServer, ProcessingUnit
 from processing_units.frontend.unit_settings import apply_changes
+from processing_units.frontend.waiting import unit_load
 from recipes.errors import UsageError
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +35,11 @@ def command(*arguments: str) -> str:
     said = StringIO()
     call_command("data_server", *arguments, stdout=said)
     return said.getvalue()
+
+
+def health_now(unit: ProcessingUnit) -> str:
+    unit = ProcessingUnit.objects.get(pk=unit.pk)
+    return health_of(unit, unit_load(unit)).state
 
 
 def test_its_key_is_in_a_file_of_its_owner_alone(tmp_path: Path) -> None:
@@ -107,9 +115,18 @@ def test_a_data_server_of_its_own_reads_the_portals_key_file() -> None:
 
 
 @pytest.mark.processes
-def test_one_that_is_up_is_told_from_one_that_is_not(live_data_server: str, tmp_path: Path) -> None:
+def test_one_that_is_up_is_told_from_one_that_is_not(
+    live_data_server: str, tmp_path: Path, unit: ProcessingUnit
+) -> None:
     key_file = tmp_path / "near.key"
     command("register", "near", "http://127.0.0.1:1", "--key-file", str(key_file))
+    assert data_servers.note_trouble() == 0  # no unit names it
+    ProcessingUnit.objects.filter(pk=unit.pk).update(data_server=CachingDataServer.objects.get(), alive_at=Now())
+    assert data_servers.note_trouble() == 1
+    assert health_now(unit) == "down"
+    since = CachingDataServer.objects.get().trouble_since
+    assert data_servers.note_trouble() == 0  # as before
+    assert CachingDataServer.objects.get().trouble_since == since is not None
     with pytest.raises(CommandError, match="near: it does not answer"):
         command("check", "near")
     line = [sys.executable, "-m", "dataserver", "serve", "--root", str(tmp_path / "cache"), "--max-bytes", "1M"]
@@ -120,6 +137,9 @@ def test_one_that_is_up_is_told_from_one_that_is_not(live_data_server: str, tmp_
         address = cache.stdout.readline().rsplit(" on ", 1)[-1].strip()
         CachingDataServer.objects.update(address=address)
         assert "reaches the portal's data server" in command("check", "near")
+        assert data_servers.note_trouble() == 1
+        assert CachingDataServer.objects.get().trouble_since is None
+        assert health_now(unit) != "down"
         register("near", address, None)
         with pytest.raises(CommandError, match="it holds another key"):
             command("check", "near")

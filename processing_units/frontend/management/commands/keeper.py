@@ -14,12 +14,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
-from processing_units.frontend import keeping
+from processing_units.frontend import data_servers, keeping
 from processing_units.named_points import reach
 
 log = logging.getLogger(__name__)
+
+_LOOK_EVERY_SECONDS = 15.0
 
 
 class Command(BaseCommand):
@@ -37,6 +39,7 @@ class Command(BaseCommand):
         holder = f"{socket.gethostname()[:60]} {os.getpid()} {secrets.token_hex(8)}"
         if options["once"]:
             keeping.sweep()
+            data_servers.note_trouble()
             keeping.collect()
             return
         end = threading.Event()
@@ -55,6 +58,7 @@ class Keeper:
 
     def run(self, end: threading.Event) -> None:
         """Sweep every few seconds until `end`."""
+        threading.Thread(target=self._look_at_data_servers, args=(end,), daemon=True).start()
         while not end.is_set():
             close_old_connections()
             try:
@@ -68,6 +72,17 @@ class Keeper:
             keeping.release_lock(self._holder)
         except (DatabaseError, InterfaceError):
             log.warning("the lock could not be released; it ends by itself")
+
+    def _look_at_data_servers(self, end: threading.Event) -> None:
+        """Look in a thread of its own: one that is away is waited for, and nobody is to wait with it."""
+        while not end.wait(_LOOK_EVERY_SECONDS):
+            if self._has_lock:
+                try:
+                    data_servers.note_trouble()
+                except (DatabaseError, InterfaceError) as error:
+                    log.warning("the data servers were not looked at: %s", str(error).strip())
+                finally:
+                    connections.close_all()
 
     def _turn(self) -> None:
         had, self._has_lock = self._has_lock, keeping.hold_lock(self._holder)
