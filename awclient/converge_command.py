@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from awclient.data_commands import InstrumentOption
-from awclient.errors import UsageProblem
+from awclient.errors import ClientError, Lost, NotAllowed, UsageProblem
 from awclient.session import JsonOption, session_of
 from awclient.terminal import Progress, out, out_json, out_table
 
 if TYPE_CHECKING:
-    from awclient.converge import Matrix
+    from collections.abc import Iterable
+
+    from awclient.client import Portal
+    from processing_units.contract import Plan
+    from processing_units.nights.descriptions import Json
+    from processing_units.nights.gaps import Matrix
 
 
 def register(app: typer.Typer) -> None:
@@ -36,15 +41,18 @@ def converge(
 
     Exit code 0 only if all that the night allows is there in the end; with --dry-run always.
     """
-    from awclient.converge import Outlook, Survey, needed_for
     from awclient.night import Night
     from awclient.night_command import as_json, frames_of_night, raise_unless_complete, show
-    from awclient.night_frames import group_frames
+    from processing_units.nights.frames import group_frames
+    from processing_units.nights.gaps import Outlook, Survey, needed_for
 
     with session_of(context).open() as portal, Progress(quiet=json) as progress:
-        recipes = needed_for(kinds or [], portal.recipes())
+        try:
+            recipes = needed_for(kinds or [], portal.recipes())
+        except LookupError as unknown:
+            raise UsageProblem(str(unknown)) from None
         frames = frames_of_night(portal, date, instrument)
-        matrix = Survey(portal, group_frames(frames), unit=unit, progress=progress, recipes=recipes).matrix()
+        matrix = Survey(_Planned(portal, unit), group_frames(frames), recipes).matrix()
         if not json:
             _show_matrix(matrix)
         if dry_run or matrix.is_complete:
@@ -64,6 +72,39 @@ def converge(
     else:
         show(report)
     raise_unless_complete(report)
+
+
+class _Planned:
+    """The portal as one who looks at a night asks it."""
+
+    def __init__(self, portal: Portal, unit: str) -> None:
+        self._portal = portal
+        self._unit = unit or None
+
+    def products(self, **filters: Any) -> Iterable[Json]:
+        """Return the products that match."""
+        return self._portal.products(**filters)
+
+    def plan_of(self, recipe: Json, inputs: dict[str, list[int]]) -> Plan | str:
+        """Return the plan of a recipe on these inputs, or why there is none."""
+        from awclient.night import told
+        from awclient.shipping import environment_of
+        from processing_units.contract import Submission
+
+        environment = environment_of(None, None, recipe, quiet=True)
+        asked = Submission(
+            recipe=recipe["name"],
+            inputs=inputs,
+            unit=self._unit,
+            environment=environment.entries,
+            overruled_by=list(environment.overruled),
+        )
+        try:
+            return self._portal.plan(asked)
+        except (Lost, NotAllowed):
+            raise
+        except ClientError as problem:
+            return told(problem)
 
 
 def _show_matrix(matrix: Matrix) -> None:

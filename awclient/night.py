@@ -8,19 +8,19 @@ runs that are still open, and makes only what is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from awclient.client import Json, Portal
 from awclient.errors import ClientError, Lost, NotAllowed
 from awclient.following import describe, fraction
-from awclient.night_frames import FrameSet, inputs_for, missing_kinds, nearest_calibrations
-from awclient.night_order import feeds_back, steps
-from awclient.selection import primary_inputs
 from awclient.shipping import environment_of
 from awclient.submitting import PendingSubmission
 from awclient.terminal import Progress
-from processing_units.contract import FaultKind, JobState, Plan, PlannedJob, RunStatus, Submission
+from processing_units.contract import FaultKind, JobState, Plan, RunStatus, Submission
+from processing_units.nights.frames import FrameSet, inputs_for, missing_kinds, nearest_calibrations
+from processing_units.nights.made_before import MadeBefore
+from processing_units.nights.order import steps
 
 REMARK = "awrecipe night"
 _LOOK_EVERY = 1.0
@@ -76,11 +76,7 @@ class Night:
         self._progress = progress
         self._deadline = None if timeout is None else time.monotonic() + timeout
         recipes = portal.recipes() if recipes is None else recipes
-        roles = {recipe["name"]: {entry["role"] for entry in primary_inputs(recipe)} for recipe in recipes}
-        for frames in sets:
-            frames.primary_roles = roles
-        self._feeding_back = {recipe["name"] for recipe in recipes if feeds_back(recipe, recipes)}
-        self._names: dict[int, str] = {}  # of all that was made, also of what was made anew since
+        self._before = MadeBefore(portal, recipes, sets)
         self._steps = [_Step(place, recipe) for place, recipe in enumerate(steps(recipes))]
         self._open: list[_OpenRun] = []
 
@@ -125,7 +121,7 @@ class Night:
         candidates = inputs_for(recipe, frames)
         if not candidates and tell:
             self._cannot(recipe, frames, frames.title, f"there is no {missing_kinds(recipe)}")
-        made_before = self._products_of(recipe, frames) if candidates else []
+        made_before = self._before.products_of(recipe, frames) if candidates else []
         for chosen in candidates:
             named = nearest_calibrations(recipe, chosen, frames)
             try:
@@ -136,7 +132,7 @@ class Night:
             except (Lost, NotAllowed):
                 raise
             except ClientError as problem:
-                self._cannot(recipe, frames, frames.title, _told(problem))
+                self._cannot(recipe, frames, frames.title, told(problem))
 
     def _missing(
         self, recipe: Json, frames: FrameSet, plan: Plan, made_before: Sequence[Json], *, tell: bool
@@ -148,7 +144,7 @@ class Night:
                 if tell:
                     self._cannot(recipe, frames, job.label, job.problem)
                 continue
-            there = self._there(recipe, plan, job, made_before)
+            there = self._before.there(recipe, plan, job, made_before)
             if there:
                 self.report.there += there
                 frames.add(there)
@@ -162,35 +158,6 @@ class Night:
     ) -> Plan:
         inputs = {role: [product["id"] for product in products] for role, products in chosen.items()}
         return self._portal.plan(self._submission(recipe, frames, {**inputs, **named}))
-
-    def _there(self, recipe: Json, plan: Plan, job: PlannedJob, made_before: Sequence[Json]) -> list[Json]:
-        """Return the newest products that this job would make, where all are there."""
-        there = [product for product in made_before if self._is_made_by(product, recipe, plan, job)]
-        if not {product["kind"] for product in there} >= set(recipe["outputs"]):
-            return []
-        newest = max(product["run"] or 0 for product in there)
-        return [product for product in there if (product["run"] or 0) == newest]
-
-    def _is_made_by(self, product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
-        """Return whether a product is what this job would make: of the same directions, and with all it could have."""
-        same = product["recipe_version"] == plan.version and product["parameters"] == plan.parameters
-        # What it had to do without may be there now; what it was given and could not use is no reason to try again.
-        lacked = set(product["made_without"]) - set(product["inputs"])
-        # Fringes that are not significant, a zeropoint of two stars: no reason to make anything again.
-        gained = {choice.role for choice in job.calibrations if choice.product is not None and not choice.quality_flags}
-        if product["code_digest"] or not same or gained & lacked:
-            return False
-        return all(
-            self._are_one(product["inputs"].get(entry["role"], []), job.inputs.get(entry["role"], []), recipe)
-            for entry in primary_inputs(recipe)
-        )
-
-    def _are_one(self, made_from: list[int], planned: list[int], recipe: Json) -> bool:
-        """Return whether the frames are the same; for what feeds back, also if they were made anew with its product."""
-        if sorted(made_from) == sorted(planned):
-            return True
-        names = [sorted(self._names.get(number, str(number)) for number in numbers) for numbers in (made_from, planned)]
-        return recipe["name"] in self._feeding_back and names[0] == names[1]
 
     def _submit(self, step: _Step, frames: FrameSet, submission: Submission) -> None:
         pending = PendingSubmission(self._portal, submission)
@@ -211,15 +178,6 @@ class Night:
             environment=environment.entries,
             overruled_by=list(environment.overruled),
         )
-
-    def _products_of(self, recipe: Json, frames: FrameSet) -> list[Json]:
-        filters = {"recipe": recipe["name"], "instrument": frames.instrument, "night": ",".join(frames.nights)}
-        return self._remember(self._portal.products(**filters))
-
-    def _remember(self, products: Iterable[Json]) -> list[Json]:
-        found = list(products)
-        self._names |= {product["id"]: f"{product['kind']} {product['name']}" for product in found}
-        return found
 
     def _cannot(self, recipe: Json, frames: FrameSet, what: str, reason: str) -> None:
         entry = {"recipe": recipe["name"], "set": frames.title, "what": what, "reason": reason}
@@ -243,7 +201,7 @@ class Night:
             time.sleep(max(0.0, _LOOK_EVERY - (time.monotonic() - begin)))
 
     def _collect(self, open_run: _OpenRun, status: RunStatus) -> None:
-        products = self._remember(self._portal.products(run=status.id))
+        products = self._before.remember(self._portal.products(run=status.id))
         self.report.made += products
         open_run.frames.add(products)
         for job in status.jobs:
@@ -268,5 +226,6 @@ class Night:
             )
 
 
-def _told(problem: ClientError) -> str:
+def told(problem: ClientError) -> str:
+    """Return what went wrong and how to mend it, in a line."""
     return f"{problem.message} ({problem.hint})" if problem.hint else problem.message

@@ -45,7 +45,7 @@ def night(
     Started again it goes on where it was, and makes nothing twice.
     """
     from awclient.night import Night
-    from awclient.night_frames import group_frames
+    from processing_units.nights.frames import group_frames
 
     if bool(directory) == bool(date):
         raise UsageProblem("name a directory of raw frames, or a night of the archive with --night")

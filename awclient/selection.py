@@ -8,8 +8,7 @@ from typing import Any
 
 from awclient.client import Json, Portal
 from awclient.errors import UsageProblem
-
-IS_BAD = 0
+from processing_units.nights.descriptions import IS_BAD, primary_inputs
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,6 @@ class Filters:
             "selection": self.selection,
         }
         return {name: value for name, value in named.items() if value}
-
-
-def primary_inputs(recipe: Json) -> list[Json]:
-    """Return the inputs that a user picks."""
-    return [entry for entry in recipe["inputs"] if entry["primary"]]
 
 
 def select_inputs(portal: Portal, recipe: Json, filters: Filters) -> dict[str, list[int]]:
@@ -75,8 +69,3 @@ def first_kinds_there(recipe: Json, products: Callable[[str], Iterable[Json]]) -
                 chosen[entry["role"]] = numbers
                 break
     return chosen
-
-
-def of_kind(products: Iterable[Json], kind: str) -> list[Json]:
-    """Return the products of one kind."""
-    return [product for product in products if product["kind"] == kind]

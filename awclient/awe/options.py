@@ -15,9 +15,10 @@ from awclient.awe.frames import Frame
 from awclient.client import Json, Portal
 from awclient.errors import UsageProblem
 from awclient.recipe_options import chain_of, names_in
-from awclient.selection import first_kinds_there, primary_inputs
+from awclient.selection import first_kinds_there
 from awclient.shipping import environment_of, ship
 from processing_units.contract import Submission
+from processing_units.nights.descriptions import primary_inputs
 
 LETTERS = {"i": "instrument", "d": "date", "f": "filter", "c": "chip", "o": "object", "C": "commit", "p": "pars"}
 SELECTING = {

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from awclient.converge import needed_for
-from awclient.errors import UsageProblem
 from awclient.main import run
+from processing_units.nights.gaps import needed_for
 
 from .descriptions import RECIPES
 from .small_portal import SmallPortal
@@ -37,11 +36,11 @@ def test_the_gaps_are_shown_and_filled(portal_night: SmallPortal, capsys: pytest
     assert cells(before) == {
         ("Bias", "1"): {"gap": 1},
         ("Bias", "2"): {"not_possible": 1},
-        ("DomeFlat", "1"): {"gap": 1},
-        ("TwilightFlat", "1"): {"gap": 2},
+        ("DomeFlat", "1"): {"to_come": 1},
+        ("TwilightFlat", "1"): {"to_come": 2},
         ("ColdPixels", "1"): {"to_come": 1},
         ("MasterFlat", "1"): {"to_come": 1},
-        ("Reduce", "1"): {"gap": 2},
+        ("Reduce", "1"): {"to_come": 2},
     }
     assert [entry["reason"] for entry in before["before"]["not_possible"]] == ["2: needs at least 3 raw_bias"]
     code, made = converge(capsys, "--yes")
@@ -68,7 +67,7 @@ def test_what_is_needed() -> None:
         "Bias", "ColdPixels", "DomeFlat", "TwilightFlat",
     ]  # fmt: skip
     assert len(needed_for([], RECIPES)) == len(RECIPES)
-    with pytest.raises(UsageProblem, match="no recipe makes a RawBias"):
+    with pytest.raises(LookupError, match="no recipe makes a RawBias"):
         needed_for(["RawBias"], RECIPES)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from awclient.night_command import told_together
-from awclient.night_frames import FrameSet, group_frames, inputs_for, nearest_calibrations
-from awclient.night_order import steps
+from processing_units.nights.frames import FrameSet, group_frames, inputs_for, nearest_calibrations
+from processing_units.nights.order import steps
 
 from .descriptions import BIAS, COLD, DOME, MASTER, RECIPES, REDUCE, TWILIGHT, a_product, a_recipe, an_input
 

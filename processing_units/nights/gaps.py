@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from awclient.client import Json
-from awclient.errors import ClientError, Lost, NotAllowed, UsageProblem
-from awclient.night import Night
-from awclient.night_frames import FrameSet, inputs_for, missing_kinds, nearest_calibrations
+from processing_units.nights.descriptions import Json, Planning
+from processing_units.nights.frames import FrameSet, inputs_for, missing_kinds, nearest_calibrations
+from processing_units.nights.made_before import MadeBefore
+from processing_units.nights.order import steps
 
 
 class Outlook(StrEnum):
@@ -63,13 +63,13 @@ def needed_for(kinds: Sequence[str], recipes: Sequence[Json]) -> list[Json]:
 
     Raises
     ------
-    UsageProblem
-        No recipe makes such a kind.
+    LookupError
+        No recipe makes such a kind; the message names those that are made.
     """
     made = {kind for recipe in recipes for kind in recipe["outputs"]}
     unknown = next((kind for kind in kinds if kind not in made), None)
     if unknown is not None:
-        raise UsageProblem(f"no recipe makes a {unknown}", hint=f"they make: {', '.join(sorted(made))}")
+        raise LookupError(f"no recipe makes a {unknown}; they make: {', '.join(sorted(made))}")
     wanted, needed = set(kinds) or made, set[str]()
     while True:
         more = {recipe["name"] for recipe in recipes if set(recipe["outputs"]) & wanted} - needed
@@ -86,13 +86,38 @@ def needed_for(kinds: Sequence[str], recipes: Sequence[Json]) -> list[Json]:
         }
 
 
-class Survey(Night):
-    """A look at a night: the same questions that its reduction asks, and nothing is submitted."""
+@dataclass(frozen=True)
+class Gap:
+    """What a recipe can be given now to make what is missing, by role."""
+
+    recipe: str
+    inputs: dict[str, list[int]]
+
+
+class Survey:
+    """A look at a night: the same questions that its reduction asks, and nothing is submitted.
+
+    Parameters
+    ----------
+    asked : Planning
+        The portal.
+    sets : sequence of FrameSet
+        The raw frames; what is there of their products is added.
+    recipes : sequence of dict
+        Those that matter.
+    """
+
+    def __init__(self, asked: Planning, sets: Sequence[FrameSet], recipes: Sequence[Json]) -> None:
+        self.gaps: list[Gap] = []
+        self._asked = asked
+        self._sets = sets
+        self._recipes = {recipe["name"]: recipe for recipe in steps(recipes)}
+        self._before = MadeBefore(asked, recipes, sets)
 
     def matrix(self) -> Matrix:
-        """Return what is there, what is a gap and what cannot be."""
+        """Return what is there, what is a gap and what cannot be; `gaps` says how to fill those that can be now."""
         found = Matrix(sorted({product["chip"] for frames in self._sets for product in frames.products}))
-        for recipe in {step.recipe["name"]: step.recipe for step in self._steps}.values():
+        for recipe in self._recipes.values():
             found.cells[recipe["name"]] = defaultdict(Counter)
             for frames in self._sets:
                 self._look(recipe, frames, found)
@@ -100,26 +125,36 @@ class Survey(Night):
 
     def _look(self, recipe: Json, frames: FrameSet, found: Matrix) -> None:
         candidates = inputs_for(recipe, frames)
-        made_before = self._products_of(recipe, frames) if candidates else []
+        made_before = self._before.products_of(recipe, frames) if candidates else []
         seen: set[str] = set()
         for chosen in candidates:
-            try:
-                plan = self._plan(recipe, frames, chosen, nearest_calibrations(recipe, chosen, frames))
-            except (Lost, NotAllowed):
-                raise
-            except ClientError as problem:
-                self._note(recipe, _chips_of(chosen), problem.message, frames, found)
+            named = nearest_calibrations(recipe, chosen, frames)
+            inputs = {role: [product["id"] for product in products] for role, products in chosen.items()}
+            plan = self._asked.plan_of(recipe, {**inputs, **named})
+            if isinstance(plan, str):
+                chips = {product["chip"] for products in chosen.values() for product in products}
+                self._note(recipe, chips, plan, frames, found)
                 continue
             by_number = {product["id"]: product["chip"] for products in chosen.values() for product in products}
+            missing: dict[str, list[int]] = {}
             for job in plan.jobs:
                 chips = {by_number.get(number, "") for numbers in job.inputs.values() for number in numbers}
                 seen |= chips
-                there = [] if job.problem else self._there(recipe, plan, job, made_before)
+                there = [] if job.problem else self._before.there(recipe, plan, job, made_before)
                 frames.add(there)
                 if job.problem:
                     self._note(recipe, chips, f"{job.label}: {job.problem}", frames, found)
+                elif there:
+                    found.add(recipe["name"], chips, Outlook.THERE)
+                elif any(self._is_to_come(recipe, chip, found, wishes=True) for chip in chips):
+                    found.add(recipe["name"], chips, Outlook.TO_COME)
                 else:
-                    found.add(recipe["name"], chips, Outlook.THERE if there else Outlook.GAP)
+                    found.add(recipe["name"], chips, Outlook.GAP)
+                    for role, numbers in job.inputs.items():
+                        missing.setdefault(role, []).extend(numbers)
+            if missing:
+                wanted = {role: sorted(set(numbers)) for role, numbers in missing.items()}
+                self.gaps.append(Gap(recipe["name"], {**wanted, **named}))
         for chip in set(found.chips) - seen:
             if self._is_to_come(recipe, chip, found):
                 found.add(recipe["name"], [chip], Outlook.TO_COME)
@@ -137,19 +172,19 @@ class Survey(Night):
                 {"recipe": recipe["name"], "set": frames.title, "what": frames.title, "reason": reason}
             )
 
-    def _is_to_come(self, recipe: Json, chip: str, found: Matrix) -> bool:
-        """Whether another recipe has still to make, for this chip, what this one cannot do without."""
-        needed = {kind for entry in recipe["inputs"] if entry["primary"] or entry["minimum"] for kind in entry["kinds"]}
-        outputs: Mapping[str, Sequence[str]] = {step.recipe["name"]: step.recipe["outputs"] for step in self._steps}
+    def _is_to_come(self, recipe: Json, chip: str, found: Matrix, *, wishes: bool = False) -> bool:
+        """Whether a recipe before it has still to make, for this chip, what this one needs, or would like to have."""
+        wanted = {
+            kind
+            for entry in recipe["inputs"]
+            if entry["primary"] or entry["minimum"] or (wishes and entry["preferred"])
+            for kind in entry["kinds"]
+        }
         return any(
-            set(outputs[name]) & needed and (row[chip][Outlook.GAP] or row[chip][Outlook.TO_COME])
+            wanted & set(self._recipes[name]["outputs"]) and (row[chip][Outlook.GAP] or row[chip][Outlook.TO_COME])
             for name, row in found.cells.items()
             if name != recipe["name"]
         )
-
-
-def _chips_of(chosen: Mapping[str, Sequence[Json]]) -> set[str]:
-    return {product["chip"] for products in chosen.values() for product in products}
 
 
 def _told(cell: Counter[Outlook]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from awclient.client import Json
+from processing_units.nights.descriptions import Json
 
 _REQUIRED, _PREFERRED, _USED = 3, 2, 1
 

@@ -11,8 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from awclient.client import Json
-from awclient.selection import IS_BAD, of_kind, primary_inputs
+from processing_units.nights.descriptions import IS_BAD, Json, of_kind, primary_inputs
 
 # A detector's dark current doubles every 6 to 8 degrees: frames further apart than this are not averaged.
 TEMPERATURE_STEP = 2.0  # degree Celsius
