@@ -23,6 +23,7 @@ from processing_units.frontend.models import Job
 from processing_units.frontend.permissions import visible_runs
 from processing_units.frontend.publishing import publish
 from recipes.catalogue import all_recipes
+from recipes.kinds import KINDS
 
 _LARGEST_NUMBER = 2**63 - 1
 _SHOWN_ATTRIBUTES = 60
@@ -52,6 +53,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "graph": lineage_graph(found, up, down) if up.steps or down.steps else None,
         "lines": lineage_lines(found, up, down),
         "may_change": may_change(context, found),
+        "is_calibration": KINDS[found.kind].is_calibration,
         "verdicts": Validity,
         "publishing": publishing_of(found, context),
         "attributes": sorted(found.attributes.items())[:_SHOWN_ATTRIBUTES],

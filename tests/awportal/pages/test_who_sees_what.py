@@ -31,6 +31,8 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "end-token": ("post", LOGIN, 404, 302, 404),
     "archive": ("get", 200, 200, 200, 200),
     "use-products": ("get", 302, 302, 302, 302),
+    "calibrations": ("get", 200, 200, 200, 200),
+    "change-timestamps": ("post", LOGIN, 404, 302, 404),
     "nights": ("get", 200, 200, 200, 200),
     "night": ("get", 404, 404, 200, 404),
     "selections": ("get", LOGIN, 200, 200, 200),
