@@ -33,6 +33,7 @@ _INSTEAD = ("overscan_x", "prescan_x", "overscan_y", "prescan_y")
 _COLUMNS = (
     "pk", "kind", "name", "instrument", "chip", "filter_name", "readout_mode", "temperature", "overscan_correction",
     "is_valid", "quality_flags", "timestamp_start", "timestamp_end", "created",
+    "stale_because",
 )  # fmt: skip
 
 
@@ -95,11 +96,12 @@ class _Candidate:
     timestamp_start: datetime.datetime | None
     timestamp_end: datetime.datetime | None
     created: datetime.datetime
+    stale_because: int | None
 
     @property
-    def rank(self) -> tuple[bool, datetime.datetime, int]:
-        """What decides between those that serve: no flags, then the newest."""
-        return self.quality_flags == 0, self.created, self.pk
+    def rank(self) -> tuple[bool, bool, datetime.datetime, int]:
+        """What decides between those that serve: not stale, no flags, then the newest."""
+        return self.stale_because is None, self.quality_flags == 0, self.created, self.pk
 
 
 _Key = tuple[str, str, str, str]  # kind, instrument, chip, filter
@@ -122,7 +124,8 @@ def choose_many(context: Context, requests: Sequence[Request], *, explain: bool 
 
     A calibration serves when its validity covers the time, nobody called it bad, and instrument, chip, readout mode
     and, as its kind says, filter, overscan method and temperature match. Those without quality flags come first; of
-    several the newest wins. Where none serves the choice tells the nearest and what it lacks.
+    several the newest wins; one that rests on a product called bad (stale) stands behind all others. Where none serves
+    the choice tells the nearest and what it lacks.
     """
     requests = list(requests)
     times = [request.at for request in requests if request.at is not None]
@@ -220,6 +223,8 @@ def _covers(candidate: _Candidate, at: datetime.datetime) -> bool:
 def _why(best: _Candidate, request: Request, beaten: int) -> str:
     parts = [f"valid {_span(best)}"]
     parts.append(f"the newest of {beaten + 1} that serve" if beaten else "the only one that serves")
+    if best.stale_because is not None:
+        parts.append("although it is stale, it rests on a product called bad: there is none that does not")
     if best.quality_flags:
         parts.append(f"although its quality flags are {best.quality_flags}: there is none without")
     if best.kind in TEMPERATURE_MATTERS and None in (best.temperature, request.wanted.temperature):
@@ -228,6 +233,8 @@ def _why(best: _Candidate, request: Request, beaten: int) -> str:
 
 
 def _why_beaten(rival: _Candidate, best: _Candidate) -> str:
+    if rival.stale_because is not None and best.stale_because is None:
+        return "stale, it rests on a product called bad"
     if rival.quality_flags and not best.quality_flags:
         return f"quality flags {rival.quality_flags}"
     if rival.created == best.created:

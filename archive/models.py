@@ -105,6 +105,8 @@ class Product(models.Model):
     privilege = models.PositiveSmallIntegerField(choices=Privilege, default=Privilege.MYDB)
     is_valid = models.PositiveSmallIntegerField(choices=Validity, default=Validity.PROPOSED)
     quality_flags = models.PositiveIntegerField(default=0)
+    # See archive.staleness, which alone writes it. By number: the product that is named may be seen by fewer people.
+    stale_because = models.BigIntegerField(null=True, blank=True, help_text="a product called bad that it rests on")
     timestamp_start = models.DateTimeField(null=True, blank=True)
     timestamp_end = models.DateTimeField(null=True, blank=True)
     created = models.DateTimeField(auto_now_add=True)
@@ -151,6 +153,7 @@ class Product(models.Model):
             models.Index(fields=["project", "date_obs", "id"], name="product_by_project"),
             models.Index(fields=["is_valid", "date_obs", "id"], name="product_by_verdict"),
             models.Index(fields=["quality_flags", "date_obs", "id"], name="product_by_flags"),
+            models.Index(fields=["stale_because"], name="product_stale"),
         ]
 
     def __str__(self) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model
 
 from archive.context import Context
 from archive.models import LimitSource, Lineage, Measurement, Privilege, Product
 from archive.sky import healpix_of
+from archive.staleness import inherit
 from recipes.kinds import KINDS, ProductKind
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -94,6 +95,9 @@ def register_all(
     ]
     Measurement.objects.bulk_create(measurements)
     Lineage.objects.bulk_create(lineage)
+    # Once this is committed: what calls an input bad at this moment sees these products, or these see its verdict.
+    made = [product.pk for product in products]
+    transaction.on_commit(lambda: inherit(made), robust=True)
     return products
 
 

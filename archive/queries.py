@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ from django.db.models import Q, QuerySet
 from archive.context import Context, visible
 from archive.facets import objects_like
 from archive.filter_texts import BadSelection, cone, moment, night, numbers, one_word, order, several, verdict, whole
+from archive.many_numbers import batches
 from archive.models import Lineage, Product, Project, Validity
 from archive.sky import within_cone
 from recipes.kinds import KINDS
 
-_AT_ONCE = 500  # numbers in one IN (...)
 _FAMILY = 5000  # products after which a lineage is followed no further (a flat of a survey serves thousands)
-QUALITIES = ("passed", "flagged", "bad")
+QUALITIES = ("passed", "flagged", "bad", "stale")
 VALIDITIES = ("valid", "invalid")
 _USUAL_ORDER = ("-date_obs", "-id")
 # Where nights bound the selection, the index by night gives the same order.
@@ -177,6 +177,8 @@ def _of_quality(quality: str) -> Q:
         return Q(quality_flags__gt=0)
     if quality == "bad":
         return Q(is_valid=Validity.BAD)
+    if quality == "stale":
+        return Q(stale_because__isnull=False)
     return Q(quality_flags=0, is_valid__in=(Validity.GOOD, Validity.PROPOSED))
 
 
@@ -237,7 +239,7 @@ def _family(context: Context, product: Product, known: str, wanted: str, depth: 
     for distance in range(1, depth + 1):
         found = [
             Kin(child, source, role, distance)
-            for some in _batches(sorted(generation))
+            for some in batches(sorted(generation))
             for child, source, role in Lineage.objects.filter(**{f"{known}__in": some})
             .order_by("product_id", "role", "ordinal")
             .values_list("product_id", "source_id", "role")[:_FAMILY]
@@ -249,7 +251,7 @@ def _family(context: Context, product: Product, known: str, wanted: str, depth: 
             break
     others = sorted(seen - {product.pk})
     readable = {
-        kin.pk: kin for some in _batches(others) for kin in visible(context).filter(pk__in=some).defer("parameters")
+        kin.pk: kin for some in batches(others) for kin in visible(context).filter(pk__in=some).defer("parameters")
     }
     kept = {*readable, product.pk}
     shown = [step for step in steps if step.product_id in kept and step.source_id in kept]
@@ -267,18 +269,13 @@ def codes_behind(numbers: Iterable[int]) -> set[tuple[int, str]]:
     while generation:
         seen |= generation
         sources: set[int] = set()
-        for some in _batches(sorted(generation)):
+        for some in batches(sorted(generation)):
             shipped = Product.objects.filter(pk__in=some).exclude(code_digest="").order_by()
             codes |= set(shipped.values_list("creator_id", "code_digest").distinct())
             made = Lineage.objects.filter(product__in=some, source__made_by_job__isnull=False).order_by()
             sources |= set(made.values_list("source_id", flat=True).distinct())
         generation = sources - seen
     return codes
-
-
-def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), _AT_ONCE):
-        yield numbers[start : start + _AT_ONCE]
 
 
 def _joined(value: Any) -> str:

@@ -26,7 +26,7 @@ EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 LATEST = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 Span = tuple[datetime.datetime, datetime.datetime]
 _COLUMNS = ("pk", "name", "kind", "filter_name", "readout_mode", "timestamp_start", "timestamp_end", "created",
-            "is_valid", "quality_flags")  # fmt: skip
+            "is_valid", "quality_flags", "stale_because")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,18 @@ class Valid:
     created: datetime.datetime
     is_valid: int
     quality_flags: int
+    stale_because: int | None
     chosen: list[Span] = field(default_factory=list)
 
     @property
     def span(self) -> Span:
         """Its validity with ends for what is open."""
         return self.start or EARLIEST, self.end or LATEST
+
+    @property
+    def rank(self) -> tuple[bool, bool, datetime.datetime, int]:
+        """What decides between those that serve, as in ``archive.calibration``."""
+        return self.stale_because is None, self.quality_flags == 0, self.created, self.pk
 
     @property
     def is_bad(self) -> bool:
@@ -85,9 +91,9 @@ def timestamps_of(
     if len(rows) > MOST_BARS:
         left_out = products.order_by()[: 10 * MOST_BARS].count() - MOST_BARS
     lanes: dict[Lane, list[Valid]] = defaultdict(list)
-    for pk, name, kind, filter_name, mode, start, end, created, is_valid, flags in rows[:MOST_BARS]:
+    for pk, name, kind, filter_name, mode, start, end, created, is_valid, flags, stale in rows[:MOST_BARS]:
         lane = Lane(kind, filter_name or "", mode)
-        lanes[lane].append(Valid(pk, name, start, end, created, is_valid, flags))
+        lanes[lane].append(Valid(pk, name, start, end, created, is_valid, flags, stale))
     for lane, calibrations in lanes.items():
         _choose(lane, calibrations)
         calibrations.sort(key=lambda each: (each.created, each.pk), reverse=True)
@@ -98,7 +104,7 @@ def timestamps_of(
 
 def _choose(lane: Lane, calibrations: Sequence[Valid]) -> None:
     """Find the parts of each validity in which it is chosen: what those before it in rank have left."""
-    ranked = sorted(calibrations, key=lambda each: (each.quality_flags == 0, each.created, each.pk), reverse=True)
+    ranked = sorted(calibrations, key=lambda each: each.rank, reverse=True)
     taken: list[Span] = []
     for each in ranked:
         in_doubt = lane.kind in DOUBT_MATTERS and each.quality_flags and each.is_valid != Validity.GOOD

@@ -13,7 +13,7 @@ import httpx
 
 from awclient.configuration import Configuration
 from awclient.errors import ClientError, Lost, error_of_status
-from processing_units.contract import BatchPlan, BatchRequest, BatchStatus, Plan, RunStatus, Submission
+from processing_units.contract import BatchPlan, BatchRequest, BatchStatus, Plan, ReprocessPlan, RunStatus, Submission
 
 Json = dict[str, Any]
 _API = "/api/v1"
@@ -130,6 +130,19 @@ class Portal:
         """Return what a submission would do; with `jobs` so many are told one by one."""
         asked = {} if jobs is None else {"jobs": jobs}
         return Plan.model_validate(self._json("POST", "/plan", params=asked, json=submission.model_dump(mode="json")))
+
+    def impact(self, number: int, limit: int) -> Json:
+        """Return what was made from a product: counts of all, the nearest one by one."""
+        return self._json("GET", f"/products/{number}/impact", params={"limit": limit})
+
+    def reprocess_plan(self, number: int) -> ReprocessPlan:
+        """Return what would be made anew of what is stale for a product."""
+        return ReprocessPlan.model_validate(self._json("GET", f"/products/{number}/reprocess"))
+
+    def reprocess(self, number: int, plan: str, key: str) -> RunStatus:
+        """Run the plan of that fingerprint; with its key it is one run, however often it is sent."""
+        asked = {"plan": plan, "idempotency_key": key}
+        return RunStatus.model_validate(self._json("POST", f"/products/{number}/reprocess", json=asked))
 
     def parameter_sets(self, recipe: str = "", name: str = "") -> list[Json]:
         """Return parameter sets: all, those of a recipe, or the one that a name means."""

@@ -49,7 +49,9 @@ def products(  # noqa: PLR0913, PLR0917 - an option each
     ra: Annotated[str, typer.Option(help="Right ascension: 187.25 (degrees) or 12:29:00 (hours); with --dec.")] = "",
     dec: Annotated[str, typer.Option(help="Declination: -41.5 or -41:30:00 (degrees).")] = "",
     radius: Annotated[str, typer.Option(help="Radius around it: 0.1 (degrees), 6arcmin, 30arcsec.")] = "",
-    quality: Annotated[str, typer.Option(help="passed, flagged, or bad (called so by a person).")] = "",
+    quality: Annotated[
+        str, typer.Option(help="passed, flagged, bad (a person said so), stale (made from a bad one).")
+    ] = "",
     validity: Annotated[str, typer.Option(help="valid or invalid, now or --valid-at a time.")] = "",
     valid_at: Annotated[str, typer.Option(help="Time (UT) or date at which it is to be valid.")] = "",
     project: Annotated[str, typer.Option(help="Project.")] = "",

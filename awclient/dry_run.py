@@ -10,8 +10,8 @@ from processing_units.wording import counted
 JOBS_SHOWN = 50
 
 
-def show_plan(plan: Plan, json: bool) -> None:
-    """Print a plan for a person, or as JSON."""
+def show_plan(plan: Plan, json: bool, exactly: str = "the same command with --plan {} in place of --dry-run") -> None:
+    """Print a plan for a person, or as JSON; `exactly` tells how to run just that."""
     if json:
         out_json(plan.model_dump(mode="json"))
         return
@@ -32,7 +32,8 @@ def show_plan(plan: Plan, json: bool) -> None:
         f"{counts.bytes / 2**20:.1f} MiB in {counted(counts.files, 'file')} to move"
     )
     out_table(("unit", "", "slots", "one job", "begins in", "all done in"), [_unit_row(unit) for unit in plan.units])
-    out(f"to run exactly this: the same command with --plan {plan.fingerprint} in place of --dry-run")
+    if exactly:
+        out("to run exactly this: " + exactly.format(plan.fingerprint))
 
 
 def _show_job(number: int, job: PlannedJob) -> None:

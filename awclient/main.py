@@ -17,6 +17,7 @@ from awclient import (
     converge_command,
     data_commands,
     data_servers_command,
+    impact_commands,
     limits_command,
     night_command,
     nightlog_command,
@@ -39,6 +40,7 @@ app = typer.Typer(
 run_commands.register(app)
 batch_commands.register(app)
 data_commands.register(app)
+impact_commands.register(app)
 night_command.register(app)
 converge_command.register(app)
 nightlog_command.register(app)

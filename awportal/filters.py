@@ -31,7 +31,7 @@ COLUMNS = (
     ("exposure_time", "exposure", "num"),
     ("object", "object", ""),
 )
-QUALITY_WORDS = {"passed": "passed", "flagged": "flagged", "bad": "called bad"}
+QUALITY_WORDS = {"passed": "passed", "flagged": "flagged", "bad": "called bad", "stale": "stale"}
 VALIDITY_WORDS = {"valid": "valid", "invalid": "not valid"}
 _LONGEST = 2000
 

@@ -239,6 +239,20 @@ class BatchMakeRequest(Message):
     leave_out: bool = Field(default=False, description="leave out the jobs that cannot run")
 
 
+class ReprocessPlan(Message):
+    """What would be made anew of what is stale for a product: a plan a step, in order.
+
+    The jobs of later steps are shown with the frames and calibrations that there are now; when their turn comes they
+    get what the steps before have made.
+    """
+
+    product: int
+    name: str
+    steps: list[Plan]
+    left_out: list[str] = Field(default_factory=list, description="stale products that cannot be made anew, and why")
+    fingerprint: str
+
+
 class JobStatus(Message):
     """A job as users see it."""
 

@@ -70,6 +70,7 @@ class ProductInformation(BaseModel):
     project: str
     privilege: int
     is_valid: int
+    stale_because: int | None
     quality_flags: int
     valid_from: str | None
     valid_until: str | None
@@ -305,6 +306,7 @@ def _describe(request: HttpRequest, product: Product, inputs: dict[str, list[int
         project=product.project.name if product.project else "",
         privilege=product.privilege,
         is_valid=product.is_valid,
+        stale_because=product.stale_because,
         quality_flags=product.quality_flags,
         valid_from=_iso(product.timestamp_start),
         valid_until=_iso(product.timestamp_end),

@@ -7,11 +7,13 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from archive.context import context_of, may_change, visible
 from archive.models import Privilege, Product, Validity
 from archive.queries import ancestors, descendants
+from archive.staleness import judge as write_verdict
 from awportal.lineage_graph import lineage_graph, lineage_lines
 from awportal.listing import page_of, with_pictures
 from awportal.pictures.frame_file import FrameError
@@ -22,6 +24,7 @@ from dataserver.formats import formats_for
 from processing_units.frontend.models import Job
 from processing_units.frontend.permissions import visible_runs
 from processing_units.frontend.publishing import publish
+from processing_units.wording import counted
 from recipes.catalogue import all_recipes
 from recipes.kinds import KINDS
 
@@ -33,7 +36,7 @@ _SHOWN_ATTRIBUTES = 60
 def product(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a product."""
     context = context_of(request.user)
-    found = _find(request, pk)
+    found = find_product(request, pk)
     job = Job.objects.filter(pk=found.made_by_job, run__in=visible_runs(context)).first() if found.made_by_job else None
     measured = trends(found, context)
     histories = [pair for pair in measured if pair[1] is not None]
@@ -47,6 +50,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "histories": sorted(histories, key=lambda pair: pair[0].verdict == "unlimited"),
         "formats": formats_for(content_of(found), found.attributes),
         "job": job,
+        "stale_because": visible(context).filter(pk=found.stale_because).first() if found.stale_because else None,
         "used_by": _recipes_that_take(found.kind),
         "up": up,
         "down": down,
@@ -64,7 +68,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 def product_picture(request: HttpRequest, pk: int, size: str) -> HttpResponse:
     """Give the product's picture; it never changes, so a browser may keep it."""
-    found = _find(request, pk)
+    found = find_product(request, pk)
     try:
         response = HttpResponse(picture_of(found, size), content_type="image/png")
     except FrameError as problem:
@@ -76,7 +80,7 @@ def product_picture(request: HttpRequest, pk: int, size: str) -> HttpResponse:
 @require_safe
 def product_header(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the headers of the product's file."""
-    found = _find(request, pk)
+    found = find_product(request, pk)
     try:
         units, problem = headers_of(found), ""
     except FrameError as error:
@@ -87,7 +91,7 @@ def product_header(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 def product_inputs(request: HttpRequest, pk: int, role: str) -> HttpResponse:
     """List what served the product in one role."""
-    found = _find(request, pk)
+    found = find_product(request, pk)
     context = context_of(request.user)
     sources = visible(context).filter(descendants__product=found, descendants__role=role).order_by("date_obs", "pk")
     page = page_of(sources.defer("parameters"), request.GET.get("page"))
@@ -98,7 +102,7 @@ def product_inputs(request: HttpRequest, pk: int, role: str) -> HttpResponse:
 @require_safe
 def download(request: HttpRequest, pk: int, format_name: str) -> HttpResponse:
     """Send on to the data server, with the right to read this one file for a while."""
-    found = _find(request, pk)
+    found = find_product(request, pk)
     chosen = next((each for each in formats_for(content_of(found), found.attributes) if each.name == format_name), None)
     if chosen is None:
         raise Http404(f"{found.name} cannot be given as {format_name}")
@@ -109,14 +113,20 @@ def download(request: HttpRequest, pk: int, format_name: str) -> HttpResponse:
 @require_POST
 def judge(request: HttpRequest, pk: int) -> HttpResponse:
     """Write a person's verdict on a product."""
-    found = _find(request, pk)
+    found = find_product(request, pk)
     if not may_change(context_of(request.user), found):
         raise PermissionDenied("only its creator, a manager of its project or an administrator may judge this product")
     text = request.POST.get("is_valid", "")
     if text not in {str(level.value) for level in Validity}:
         raise Http404("there is no such verdict")
-    Product.objects.filter(pk=found.pk).update(is_valid=int(text))
-    return redirect("product", found.pk)
+    verdict = Validity(int(text))
+    if verdict == Validity.BAD and not request.POST.get("confirmed") and found.descendants.exists():
+        return redirect(f"{reverse('impact', args=[found.pk])}?verdict=bad")
+    changed = write_verdict(found, verdict)
+    if changed:
+        now = "stale now" if verdict == Validity.BAD else "not stale any more"
+        messages.success(request, f"{counted(changed, 'product')} made from it: {now}.")
+    return redirect("impact" if changed else "product", found.pk)
 
 
 def asked_level(request: HttpRequest) -> tuple[int, str]:
@@ -131,7 +141,7 @@ def asked_level(request: HttpRequest) -> tuple[int, str]:
 @refusals_told
 def publish_product(request: HttpRequest, pk: int) -> HttpResponse:
     """Let more people see a product."""
-    found = _find(request, pk)
+    found = find_product(request, pk)
     level, project = asked_level(request)
     if publish([found.pk], level, context_of(request.user), project):
         messages.success(request, f"Published: it is seen by {Privilege(level).label} now.")
@@ -147,7 +157,8 @@ def _recipes_that_take(kind: str) -> list[str]:
     ][:3]
 
 
-def _find(request: HttpRequest, pk: int) -> Product:
+def find_product(request: HttpRequest, pk: int) -> Product:
+    """Return the product, or answer that there is none as far as this user sees."""
     found = (
         visible(context_of(request.user))
         .select_related("creator", "project")

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from archive.context import Context, visible
 from processing_units.contract import JobState, Submission
+from processing_units.frontend import reprocess
 from processing_units.frontend.clock import database_now
 from processing_units.frontend.models import Chain, Run
 from processing_units.frontend.own_recipes import find_recipe_of
@@ -148,15 +149,8 @@ def _go_on(chain: Chain, ended: Run) -> None:
     elif not counts[JobState.DONE]:
         end_chain(chain.pk, f"{ended.recipe} (run {ended.pk}) failed, so there is nothing for {chain.recipes[place]}")
     else:
-        asked = Submission.model_validate(chain.directions)
-        context = Context(ended.user, ended.project, ended.privilege)
         try:
-            asked = asked.model_copy(update={"recipe": SEPARATOR.join(chain.recipes), "privilege": None})
-            steps = read_steps(asked, context)
-            inputs = _made_for(steps.recipes[place], ended, context)
-            wanted = steps.submission(place, asked, inputs)
-            key = f"chain {chain.pk} step {place}"
-            submit_step(wanted, context, key, kept=wanted, chain=lambda: chain, step=place, batch=ended.batch)
+            _submit_next(chain, ended, place)
             Chain.objects.filter(pk=chain.pk).exclude(reason="").update(reason="")
         except NotNow as problem:  # it goes on when that is over: the keeper's sweep asks again
             reason = f"{chain.recipes[place]} waits: {problem.message}"[:1000]
@@ -164,6 +158,20 @@ def _go_on(chain: Chain, ended: Run) -> None:
         except UsageError as problem:
             hint = f" ({problem.hint})" if problem.hint else ""
             end_chain(chain.pk, f"{chain.recipes[place]} could not be submitted: {problem.message}{hint}")
+
+
+def _submit_next(chain: Chain, ended: Run, place: int) -> None:
+    context = Context(ended.user, ended.project, ended.privilege)
+    key = f"chain {chain.pk} step {place}"
+    if reprocess.DIRECTIONS in chain.directions:
+        reprocess.submit_next(chain, place, context, key)
+        return
+    asked = Submission.model_validate(chain.directions)
+    asked = asked.model_copy(update={"recipe": SEPARATOR.join(chain.recipes), "privilege": None})
+    steps = read_steps(asked, context)
+    inputs = _made_for(steps.recipes[place], ended, context)
+    wanted = steps.submission(place, asked, inputs)
+    submit_step(wanted, context, key, kept=wanted, chain=lambda: chain, step=place, batch=ended.batch)
 
 
 def _made_for(recipe: Recipe, run: Run, context: Context) -> dict[str, list[int]]:

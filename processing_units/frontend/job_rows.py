@@ -23,6 +23,7 @@ class JobRow:
     choices_made: list[dict[str, Any]]
     inputs: list[tuple[str, int, int]] = field(default_factory=list)
     retry_of: Job | None = None
+    again_of: int | None = None
 
 
 def write_jobs(run: Run, rows: Sequence[JobRow], now: datetime, *, counted: bool = True) -> None:
@@ -46,6 +47,7 @@ def write_jobs(run: Run, rows: Sequence[JobRow], now: datetime, *, counted: bool
             choices_made=row.choices_made,
             created=now,
             retry_of=row.retry_of,
+            again_of=row.again_of,
         )
         for number, row in enumerate(rows, 1)
     ]

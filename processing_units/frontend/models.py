@@ -316,6 +316,7 @@ class Job(models.Model):
     )
     # A failed job is retried as a new job of a new run, so that no state ever goes back; one to one: at most once.
     retry_of = models.OneToOneField("self", on_delete=models.PROTECT, null=True, blank=True, related_name="retried_as")
+    again_of = models.BigIntegerField(null=True, blank=True, help_text="the job that this does anew (reprocess.py)")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["run", "ordinal"], name="job_once_in_run")]
@@ -323,6 +324,7 @@ class Job(models.Model):
             models.Index(fields=["unit", "state", "run"], name="job_waiting"),
             models.Index(fields=["state", "lease_until"], name="job_lease"),
             models.Index(fields=["unit", "ended"], name="job_ended"),
+            models.Index(fields=["again_of"], name="job_again"),
         ]
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +50,7 @@ def resolve(submission: Submission, context: Context, *, explain: bool = False) 
     if context.user is None:
         raise NotAllowed("visitors can look, but not run recipes", hint="log in")
     recipe = find_recipe_of(submission.recipe, submission.code, context)
-    parameters = _parameters(recipe, submission, context)
+    parameters = parameters_for(recipe, submission.parameters, context)
     chosen = choose_unit(submission.unit, recipe.name, context)
     try:
         results = with_privilege(context, submission.privilege)
@@ -67,8 +68,9 @@ def resolve(submission: Submission, context: Context, *, explain: bool = False) 
     return Resolved(recipe, parameters, results, chosen.unit, chosen.reason, jobs)
 
 
-def _parameters(recipe: Recipe, submission: Submission, context: Context) -> dict[str, Any]:
-    parameters = dict(recipe.parse_parameters(submission.parameters))
+def parameters_for(recipe: Recipe, given: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Return all parameters of a recipe, those given checked; raise where this user may not choose them."""
+    parameters = dict(recipe.parse_parameters(dict(given)))
     if user_type(context) < Profile.UserType.CHOOSES:
         for parameter in recipe.parameters:
             if parameters[parameter.name] != parameter.default:

@@ -84,6 +84,11 @@ def submit_step(
     require_same_plan(prepared.resolved, kept)
     if step:
         prepared.leave_out_problems()
+    return submit_prepared(prepared, context, key)
+
+
+def submit_prepared(prepared: Prepared, context: Context, key: str) -> Run:
+    """Write the run of a submission that was prepared, in a transaction of its own, once a key."""
     prepared.resolved.require_no_problem()
     reach("submit.planned")
     try:
@@ -91,7 +96,7 @@ def submit_step(
             run = write_run(prepared, key)
             reach("submit.written")
     except IntegrityError:
-        earlier = earlier_run(kept, context, key)
+        earlier = earlier_run(prepared.kept, context, key)
         if earlier is None:
             raise
         return earlier
@@ -143,6 +148,7 @@ def write_run(prepared: Prepared, key: str) -> Run:
         JobRow(
             label=piece.label,
             choices_made=[choice.model_dump(mode="json") for choice in piece.calibrations],
+            again_of=piece.again_of,
             inputs=[
                 (role, product.pk, place)
                 for role, products in piece.inputs.items()

@@ -28,6 +28,7 @@ class Piece:
     calibrations: list[PlannedCalibration] = field(default_factory=list)
     problem: str = ""
     hint: str = ""
+    again_of: int | None = None  # the job that is done anew
     primary: dict[str, list[Product]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +105,7 @@ def split(recipe: Recipe, roles: Mapping[str, Sequence[Product]]) -> list[Piece]
         leading = next(iter(filled))
         pieces += [Piece(product.name, {**filled, leading: [product]}) for product in filled[leading]]
     for piece in pieces:
-        _check_numbers(recipe, piece)
+        check_numbers(recipe, piece)
     return pieces
 
 
@@ -146,7 +147,8 @@ def _check_kind(recipe: Recipe, entry: Input, product: Product) -> None:
         )
 
 
-def _check_numbers(recipe: Recipe, piece: Piece) -> None:
+def check_numbers(recipe: Recipe, piece: Piece) -> None:
+    """Refuse a job that has too few or too many frames in a primary role."""
     for entry in recipe.primary_inputs:
         given = piece.inputs.get(entry.role, [])
         if len(given) < entry.minimum:

@@ -43,6 +43,8 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "product": ("get", 404, 404, 200, 404),
     "product-header": ("get", 404, 404, 200, 404),
     "product-inputs": ("get", 404, 404, 200, 404),
+    "impact": ("get", 404, 404, 200, 404),
+    "reprocess": ("get", LOGIN, 404, 200, 404),
     "judge": ("post", LOGIN, 404, 404, 404),  # without a verdict there is nothing to write, whoever asks
     "publish-run": ("post", LOGIN, 404, 422, 422),  # likewise
     "publish-product": ("post", LOGIN, 404, 422, 404),  # without a level there is nowhere to publish to
