@@ -21,7 +21,7 @@ from awportal.run_page import bar_of
 from awportal.views.errors import refusals_told
 from awportal.views.runs import rows_of
 from processing_units.contract import BatchMakeRequest, BatchPlan, BatchRequest, JobState
-from processing_units.frontend.batch_status import counts_of, open_chains, retry_batch, state_of
+from processing_units.frontend.batch_status import counts_of, goes_on, open_chains, retry_batch, state_of
 from processing_units.frontend.batches import draft, draft_again, make
 from processing_units.frontend.cancel import cancel_batch
 from processing_units.frontend.models import Job
@@ -83,6 +83,8 @@ def new_batch(request: HttpRequest) -> HttpResponse:
         form["key"], status = uuid.uuid4().hex, 422
     elif request.GET.get("from", "").isdigit():
         earlier = find_batch(min(int(request.GET["from"]), 2**63 - 1), context)
+        if earlier.goal:
+            return redirect("batch", earlier.pk)
         form |= {"text": earlier.text, "language": earlier.language, "name": earlier.name}
     else:
         form["text"], form["language"] = example(request.GET.get("example", ""), context)
@@ -122,6 +124,7 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
         "jobs": sum(counts.values()),
         "bar": bar_of(counts),
         "to_come": to_come,
+        "goes_on": goes_on(found),
         "is_live": state in {"queued", "running"},
         "failed": list(failed[:5]),
         "page": page,

@@ -79,12 +79,17 @@ def open_chains(batch: Batch) -> int:
     return Chain.objects.filter(ended__isnull=True, runs__batch=batch).distinct().count()
 
 
+def goes_on(batch: Batch) -> bool:
+    """Whether a batch fills the gaps of a night, and more may come when what is open has ended."""
+    return bool(batch.goal) and batch.goal_ended is None
+
+
 def state_of(batch: Batch, counts: dict[JobState, int], to_come: int = 0) -> BatchState:
     """Return a batch's state: planned until it is made, then from its jobs'; open while a chain goes on."""
     if batch.made is None:
         return "planned"
     state = derived_state(counts)
-    return "running" if to_come and state not in {"queued", "running"} else state
+    return "running" if (to_come or goes_on(batch)) and state not in {"queued", "running"} else state
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -63,6 +63,8 @@ def draft_again(batch: Batch, context: Context) -> Batch:
     ScriptWrong
         What it asks for cannot be any more: a frame is gone, a recipe has changed.
     """
+    if batch.goal:
+        raise UsageError("a batch that fills the gaps of a night has no script", hint="look at the night again")
     drawn = draw_up(batch.text, batch.language, context, kept=batch.answers)  # type: ignore[arg-type]
     assert context.user is not None  # noqa: S101 - draw_up() refuses visitors; said for the type checker
     return _keep(drawn, batch.text, batch.language, batch.name, context.user, uuid.uuid4().hex)

@@ -79,6 +79,7 @@ def cancel_batch(batch: Batch, context: Context) -> Cancelled:
     Chain.objects.filter(ended__isnull=True, pk__in=Run.objects.filter(batch=batch).values("chain")).update(
         ended=Now(), reason=f"batch {batch.pk} was cancelled"
     )
+    Batch.objects.filter(pk=batch.pk, goal_ended__isnull=True).update(goal_ended=Now(), goal_reason="it was cancelled")
     return _cancel_all(Run.objects.filter(batch=batch), context)
 
 

@@ -19,6 +19,7 @@ from processing_units.frontend.chains import continue_chains
 from processing_units.frontend.changes import OPEN_STATES, close_ended_runs
 from processing_units.frontend.clock import seconds_from_now
 from processing_units.frontend.models import ClusterManagerRecord, CodeBundle, KeeperLock, Run
+from processing_units.frontend.night_goals import continue_goals
 from processing_units.frontend.reap import reap_all
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def sweep() -> dict[str, int]:
         "jobs cancelled": finish_cancels,
         "runs closed": close_ended_runs,
         "chains continued": continue_chains,
+        "nights continued": continue_goals,
         "hints sent": dispatch.sweep,
         "users' files counted": quotas.count_bytes,
         "canaries sent": canary.keep_canaries,

@@ -246,6 +246,9 @@ class Batch(models.Model):
     idempotency_key = models.CharField(max_length=100)
     created = models.DateTimeField()
     made = models.DateTimeField(null=True, blank=True)
+    goal = models.JSONField(default=dict, help_text="of a night whose gaps it fills: instrument, night, kinds, unit")
+    goal_ended = models.DateTimeField(null=True, blank=True, help_text="when no gap was left that could be filled")
+    goal_reason = models.CharField(max_length=1000, blank=True, help_text="why it ended before")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "idempotency_key"], name="batch_once")]

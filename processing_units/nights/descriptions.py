@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from processing_units.contract import Plan
+from processing_units.contract import PlannedJob
 
 Json = dict[str, Any]
 IS_BAD = 0
+
+
+class Outline(Protocol):
+    """Of a plan, what tells whether its products are there; a ``contract.Plan`` is one."""
+
+    version: str
+    parameters: dict[str, Any]
+    jobs: list[PlannedJob]
 
 
 class Asked(Protocol):
@@ -21,7 +29,7 @@ class Asked(Protocol):
 class Planning(Asked, Protocol):
     """One that also says what a recipe would do."""
 
-    def plan_of(self, recipe: Json, inputs: dict[str, list[int]]) -> Plan | str:
+    def plan_of(self, recipe: Json, inputs: dict[str, list[int]]) -> Outline | str:
         """Return the plan of a recipe on these inputs, or why there is none."""
 
 

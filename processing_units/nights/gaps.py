@@ -88,10 +88,17 @@ def needed_for(kinds: Sequence[str], recipes: Sequence[Json]) -> list[Json]:
 
 @dataclass(frozen=True)
 class Gap:
-    """What a recipe can be given now to make what is missing, by role."""
+    """What a recipe can be given now: the jobs that are missing, and calibrations that they are to have, by role."""
 
     recipe: str
-    inputs: dict[str, list[int]]
+    jobs: list[dict[str, list[int]]]
+    named: dict[str, list[int]]
+
+    @property
+    def inputs(self) -> dict[str, list[int]]:
+        """All of it, as a submission has it."""
+        roles = {role for job in self.jobs for role in job}
+        return {role: sorted({n for job in self.jobs for n in job.get(role, [])}) for role in roles} | self.named
 
 
 class Survey:
@@ -136,7 +143,7 @@ class Survey:
                 self._note(recipe, chips, plan, frames, found)
                 continue
             by_number = {product["id"]: product["chip"] for products in chosen.values() for product in products}
-            missing: dict[str, list[int]] = {}
+            missing: list[dict[str, list[int]]] = []
             for job in plan.jobs:
                 chips = {by_number.get(number, "") for numbers in job.inputs.values() for number in numbers}
                 seen |= chips
@@ -150,11 +157,9 @@ class Survey:
                     found.add(recipe["name"], chips, Outlook.TO_COME)
                 else:
                     found.add(recipe["name"], chips, Outlook.GAP)
-                    for role, numbers in job.inputs.items():
-                        missing.setdefault(role, []).extend(numbers)
+                    missing.append(job.inputs)
             if missing:
-                wanted = {role: sorted(set(numbers)) for role, numbers in missing.items()}
-                self.gaps.append(Gap(recipe["name"], {**wanted, **named}))
+                self.gaps.append(Gap(recipe["name"], missing, named))
         for chip in set(found.chips) - seen:
             if self._is_to_come(recipe, chip, found):
                 found.add(recipe["name"], [chip], Outlook.TO_COME)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from processing_units.contract import Plan, PlannedJob
-from processing_units.nights.descriptions import Asked, Json, primary_inputs
+from processing_units.contract import PlannedJob
+from processing_units.nights.descriptions import Asked, Json, Outline, primary_inputs
 from processing_units.nights.frames import FrameSet
 from processing_units.nights.order import feeds_back
 
@@ -42,7 +42,7 @@ class MadeBefore:
         self._names |= {product["id"]: f"{product['kind']} {product['name']}" for product in found}
         return found
 
-    def there(self, recipe: Json, plan: Plan, job: PlannedJob, made_before: Sequence[Json]) -> list[Json]:
+    def there(self, recipe: Json, plan: Outline, job: PlannedJob, made_before: Sequence[Json]) -> list[Json]:
         """Return the newest products that this job would make, where all are there."""
         there = [product for product in made_before if self._is_made_by(product, recipe, plan, job)]
         if not {product["kind"] for product in there} >= set(recipe["outputs"]):
@@ -50,7 +50,7 @@ class MadeBefore:
         newest = max(product["run"] or 0 for product in there)
         return [product for product in there if (product["run"] or 0) == newest]
 
-    def _is_made_by(self, product: Json, recipe: Json, plan: Plan, job: PlannedJob) -> bool:
+    def _is_made_by(self, product: Json, recipe: Json, plan: Outline, job: PlannedJob) -> bool:
         same = product["recipe_version"] == plan.version and product["parameters"] == plan.parameters
         # What it had to do without may be there now; what it was given and could not use is no reason to try again.
         lacked = set(product["made_without"]) - set(product["inputs"])

@@ -70,6 +70,7 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "run-products": ("get", LOGIN, 404, 200, 200),
     "job": ("get", LOGIN, 404, 200, 200),
     "job-log": ("get", LOGIN, 404, 200, 200),
+    "converge": ("get", LOGIN, 200, 200, 200),
     "batches": ("get", LOGIN, 200, 200, 200),
     "new-batch": ("get", LOGIN, 200, 200, 200),
     "batch": ("get", LOGIN, 404, 200, 200),
