@@ -29,6 +29,10 @@ class Partition:
 
 def divide(servers: Servers, lengths: Sequence[float]) -> list[Partition]:
     """Divide each island from the portal in its way, all at once, for each of the lengths [s] in turn."""
+    from processing_units.frontend.models import ProcessingUnit
+
+    # A unit made for this machine gives as many jobs at a time as it has cores: all nodes are to have work.
+    ProcessingUnit.objects.update(slots=0)
     found = []
     for seconds in lengths:
         islands = list(zip(servers.islands, PARTITIONS, strict=True))
