@@ -152,6 +152,13 @@ class Product(models.Model):
             models.Index(fields=["night", "date_obs", "id"], name="product_by_night"),
             models.Index(fields=["project", "date_obs", "id"], name="product_by_project"),
             models.Index(fields=["is_valid", "date_obs", "id"], name="product_by_verdict"),
+            # What is usually asked for together. The last also tells verdict, flags and validity from the index alone.
+            models.Index(fields=["kind", "filter_name", "date_obs", "id"], name="product_kind_filter"),
+            models.Index(fields=["instrument", "chip", "filter_name", "date_obs", "id"], name="product_of_chip"),
+            models.Index(
+                fields=["kind", "chip", "quality_flags", "is_valid", "timestamp_start", "timestamp_end"],
+                name="product_kind_chip",
+            ),
             models.Index(fields=["quality_flags", "date_obs", "id"], name="product_by_flags"),
             models.Index(fields=["stale_because"], name="product_stale"),
         ]

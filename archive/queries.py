@@ -179,7 +179,7 @@ def _of_quality(quality: str) -> Q:
         return Q(is_valid=Validity.BAD)
     if quality == "stale":
         return Q(stale_because__isnull=False)
-    return Q(quality_flags=0, is_valid__in=(Validity.GOOD, Validity.PROPOSED))
+    return Q(quality_flags=0) & ~Q(is_valid=Validity.BAD)
 
 
 def _of_validity(validity: str, at: datetime.datetime) -> Q:
@@ -188,7 +188,7 @@ def _of_validity(validity: str, at: datetime.datetime) -> Q:
         return Q(is_valid=Validity.BAD) | Q(timestamp_start__gt=at) | Q(timestamp_end__lt=at)
     begun = Q(timestamp_start__isnull=True) | Q(timestamp_start__lte=at)
     lasts = Q(timestamp_end__isnull=True) | Q(timestamp_end__gte=at)
-    return begun & lasts & Q(is_valid__in=(Validity.GOOD, Validity.PROPOSED))
+    return begun & lasts & ~Q(is_valid=Validity.BAD)
 
 
 def one_of(column: str, values: Iterable[Any]) -> Q:

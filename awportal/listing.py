@@ -12,10 +12,10 @@ from django.db.models import QuerySet
 from archive.context import Context, visible
 from archive.facets import values_of, version
 from archive.models import Product
+from archive.paging import COUNTED_AT_MOST, numbers_of
 from recipes.kinds import KINDS
 
 PAGE_SIZE = 50
-COUNTED_AT_MOST = 10_000
 _FACET_SECONDS = 300
 FACETS = ("instrument", "kind", "filter", "chip", "night", "project")
 _NIGHTS_OFFERED = 500
@@ -49,11 +49,24 @@ class Page:
 
 def page_of(rows: QuerySet[Any], number: str | None, size: int = PAGE_SIZE) -> Page:
     """Return a page of `rows`; what is no number of a page is the first."""
-    wanted = min(int(number), 100_000) if number and number.isdigit() and int(number) > 0 else 1
+    wanted = _number(number)
     start = (wanted - 1) * size
     found = list(rows[start : start + size + 1])
     total = rows.order_by()[: COUNTED_AT_MOST + 1].count()
     return Page(found[:size], wanted, len(found) > size, total, size)
+
+
+def _number(text: str | None) -> int:
+    return min(int(text), 100_000) if text and text.isdigit() and int(text) > 0 else 1
+
+
+def products_page(found: QuerySet[Product], number: str | None) -> Page:
+    """Return a page of products, which may be very many."""
+    wanted = _number(number)
+    numbers, total = numbers_of(found, (wanted - 1) * PAGE_SIZE, PAGE_SIZE + 1)
+    rows = Product.objects.defer("parameters").in_bulk(numbers[:PAGE_SIZE])
+    shown = [rows[pk] for pk in numbers[:PAGE_SIZE] if pk in rows]
+    return Page(shown, wanted, len(numbers) > PAGE_SIZE, total, PAGE_SIZE)
 
 
 def facets(context: Context) -> dict[str, list[Any]]:

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from archive.context import visible
 from archive.models import Lineage, Privilege, Product, Publication
+from archive.paging import COUNTED_AT_MOST, numbers_of
 from archive.queries import ancestors, select
 from archive.saved_selections import parse
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
-from awportal.listing import COUNTED_AT_MOST
 from dataserver.formats import formats_for
 from dataserver.signing import signed_url
 from processing_units.frontend.publishing import MOST_AT_ONCE, publish, unaccepted_code
@@ -196,10 +196,11 @@ def list_products(
         )
     context = context_of_request(request)
     found = select(context, parse(context, filters.model_dump()))
-    items = describe_all(request, found[offset : offset + limit + 1])
-    following = offset + limit if len(items) > limit else None
-    count = found.order_by()[: COUNTED_AT_MOST + 1].count()
-    return ProductPage(items=items[:limit], count=count if count <= COUNTED_AT_MOST else None, next=following)
+    numbers, count = numbers_of(found, offset, limit + 1)
+    following = offset + limit if len(numbers) > limit else None
+    described = {item.id: item for item in describe_all(request, Product.objects.filter(pk__in=numbers[:limit]))}
+    items = [described[number] for number in numbers[:limit] if number in described]
+    return ProductPage(items=items, count=count if count <= COUNTED_AT_MOST else None, next=following)
 
 
 @router.get("/products/{int:number}", response=ProductDetails)

@@ -17,7 +17,7 @@ from archive.saved_selections import find, parse
 from awportal.command_line import number_ranges
 from awportal.filters import FIELDS, LINKED, RARER, choices, columns, given_filters, holding
 from awportal.htmx import wants_part
-from awportal.listing import facets, page_of, with_pictures
+from awportal.listing import facets, products_page, with_pictures
 from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
 
@@ -34,7 +34,7 @@ def archive(request: HttpRequest) -> HttpResponse:
         saved = find(context, given["selection"]) if "selection" in given else None
     except BadSelection as refused:
         error, selection = str(refused), Selection(ids=(0,))
-    page = page_of(select(context, selection).defer("parameters"), request.GET.get("page"))
+    page = products_page(select(context, selection), request.GET.get("page"))
     with_pictures(page.rows)
     answer = {
         "page": page,

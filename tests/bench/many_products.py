@@ -41,12 +41,13 @@ def fill(rows: int) -> None:
         Membership.objects.create(user=user, project=projects[number % 5])
         Profile.objects.create(user=user, project=projects[number % 5])
     columns = [field for field in Product._meta.concrete_fields if not field.primary_key]
+    defaults = [(field.attname, field.get_default()) for field in columns]
     names = ", ".join(f'"{field.column}"' for field in columns)
     # Past Django's own way, which takes five times as long; the names are its own.
     statement = f'INSERT INTO "{Product._meta.db_table}" ({names}) VALUES ({", ".join(["%s"] * len(columns))})'  # noqa: S608
     with transaction.atomic(), connection.cursor() as cursor:
         for batch in batched(_rows(rows, users, projects), _BATCH):
-            cursor.executemany(statement, [[_stored(row[field.attname]) for field in columns] for row in batch])
+            cursor.executemany(statement, [[_stored(row.get(*of)) for of in defaults] for row in batch])
     gather(rows)
 
 
@@ -143,6 +144,12 @@ def pages() -> dict[str, str]:
         queries[f"sorted by {order}"] = f"order={order}"
     queries["kind, sorted by name"] = "kind=RawScience&order=name"
     found = {name: f"/archive/?{query}" for name, query in queries.items()}
+    found["nights"] = "/nights/"
+    found["nights of one instrument, page 3"] = "/nights/?instrument=imager&page=3"
+    some = Product.objects.filter(kind="RawScience", night__gte=middle).order_by("night", "date_obs", "pk")[0]
+    found["log of a night"] = f"/nights/{some.instrument}/{some.night}/"
+    found["calibration timestamps"] = "/calibrations/"
+    found["calibration timestamps of a kind"] = "/calibrations/?instrument=imager&chip=ccd3&kind=BiasFrame"
     found["API: 100 products"] = "/api/v1/products?limit=100"
     found["API: a kind and chip"] = "/api/v1/products?kind=RawScience&chip=ccd3&limit=100"
     return found

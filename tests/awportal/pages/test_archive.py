@@ -123,14 +123,13 @@ def many(db: None) -> Client:
     return browser
 
 
-def test_every_page_of_the_bench_is_answered_by_indexes(many: Client) -> None:
+def test_every_page_of_the_bench_is_answered_by_indexes(many: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is asked for: a bounded number of queries, and none that sorts or reads all products."""
     assert FacetValue.objects.filter(name="filter", scope="world").count() == len(FILTERS)
+    monkeypatch.setattr("archive.paging.COUNTED_AT_MOST", 50)  # as if they were very many
     many.get("/archive/")
     for name, path in pages().items():
-        with CaptureQueriesContext(
-            connection,
-        ) as asked:
+        with CaptureQueriesContext(connection) as asked:
             answer = many.get(path)
         assert answer.status_code == 200, name
         assert len(asked) <= 20, name
