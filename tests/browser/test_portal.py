@@ -62,12 +62,31 @@ def test_the_archive_leads_to_a_recipe(portal: Page, live_server: Any) -> None:
     assert portal.locator("input[name='in-raw_bias']:checked").count() == 3
 
 
+def test_the_archive_is_sorted_narrowed_and_kept_by_the_keyboard(portal: Page, live_server: Any) -> None:
+    portal.goto(f"{live_server.url}/archive/?chip=ccd1")
+    portal.get_by_role("columnheader", name="name").get_by_role("link").focus()
+    portal.keyboard.press("Enter")
+    expect(portal.get_by_role("columnheader", name="name")).to_have_attribute("aria-sort", "ascending")
+    portal.get_by_label("Keep as").focus()
+    portal.keyboard.type("first chip")
+    portal.keyboard.press("Tab")
+    portal.keyboard.press("Enter")
+    expect(portal.get_by_role("link", name="first chip")).to_be_visible()
+    portal.get_by_role("link", name="first chip").focus()
+    portal.keyboard.press("Enter")
+    expect(portal.get_by_text("1–3 of 3")).to_be_visible()
+    portal.get_by_role("link", name="Take off: selection first chip").focus()
+    portal.keyboard.press("Enter")
+    expect(portal.get_by_text("1–6 of 6")).to_be_visible()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_page_is_wider_than_the_window(portal: Page, live_server: Any, night: list[Product], width: int) -> None:
     portal.set_viewport_size({"width": width, "height": 900})
     paths = ["/", "/archive/", "/archive/upload/", "/recipes/", "/recipes/Reduce/", "/recipes/Reduce/run/", "/runs/",
              "/units/", "/units/local/", "/account/", f"/products/{night[0].pk}/", f"/products/{night[0].pk}/header/",
-             "/nowhere/"]  # fmt: skip
+             "/archive/?chip=ccd1&quality=passed", "/nights/", "/nights/simcam/2026-03-14/", "/calibrations/",
+             "/selections/", "/nowhere/"]  # fmt: skip
     for path in paths:
         portal.goto(live_server.url + path)
         too_wide = portal.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
