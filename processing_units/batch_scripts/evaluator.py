@@ -37,9 +37,9 @@ _LARGEST_ANSWER = 32 << 20
 _TREE = Path(__file__).resolve().parents[2]
 _SYSTEM = ("bin", "lib", "lib64")
 _NOBODY = "65534"
-# So few are read at a time that pages never wait for scripts.
+# So few are read at a time, and so few wait for their turn, that pages never wait for scripts.
 _AT_WORK = threading.BoundedSemaphore(2)
-_PATIENCE_SECONDS = 15.0
+_ENTERED = threading.BoundedSemaphore(4)
 
 _Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 
@@ -138,10 +138,10 @@ def evaluate(text: str, language: Language, answers: Answers, answering: Answeri
 
 
 def _read_once(text: str, language: str, answers: Answers, cpu_seconds: float) -> _Answer:
-    if not _AT_WORK.acquire(timeout=_PATIENCE_SECONDS):
+    if not _ENTERED.acquire(blocking=False):
         raise Busy
     try:
-        with _mark() as (mark, line_of):
+        with _AT_WORK, _mark() as (mark, line_of):
             message = {
                 "language": language,
                 "text": text,
@@ -159,7 +159,7 @@ def _read_once(text: str, language: str, answers: Answers, cpu_seconds: float) -
             except ValidationError:
                 raise ScriptRefused("what it asks for is too much, or is not right", line_of()) from None
     finally:
-        _AT_WORK.release()
+        _ENTERED.release()
     if answer.runs and sum(len(ids) for wish in answer.runs for ids in wish.inputs.values()) > MOST_INPUTS:
         raise ScriptRefused(f"more than {MOST_INPUTS} inputs in all", answer.line)
     return answer

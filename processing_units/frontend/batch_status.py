@@ -32,6 +32,8 @@ def retry_batch(batch: Batch, context: Context) -> list[Run]:
     made = [retry_failed(run, context) for run in runs.order_by("pk")]
     if not made:
         raise TooLate(f"batch {batch.pk} has no failed job to retry")
+    # Where it fills the gaps of a night, what rests on these follows again; not where it was cancelled.
+    Batch.objects.filter(pk=batch.pk, goal_reason="").update(goal_ended=None)
     return made
 
 

@@ -53,13 +53,13 @@ def sweep() -> dict[str, int]:
         "jobs cancelled": finish_cancels,
         "runs closed": close_ended_runs,
         "chains continued": continue_chains,
-        "nights continued": continue_goals,
         "hints sent": dispatch.sweep,
         "users' files counted": quotas.count_bytes,
         "canaries sent": canary.keep_canaries,
         "canaries removed": canary.remove_old_canaries,
         "cluster managers forgotten": forget_silent_cluster_managers,
         "products in the archive's filters": gather,
+        "nights continued": continue_goals,  # last: it may take seconds
     }
     done: dict[str, int] = {}
     errors: list[Exception] = []

@@ -7,6 +7,7 @@ there is no gap that was not tried.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +19,8 @@ from django.db.models.functions import Now
 
 from archive.context import Context, context_of
 from archive.filter_texts import BadSelection
+from archive.models import Product
 from processing_units.batch_scripts.evaluator import Wish
-from processing_units.contract import JobState
 from processing_units.frontend.batch_plans import PlannedRun, plan_of, prepare
 from processing_units.frontend.batches import digest_of
 from processing_units.frontend.changes import OPEN_STATES
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 LANGUAGE = "night"
 # A frame is made a second time where what it had to do without has been made meanwhile; never a third time.
 _MOST_TRIES = 2
+# To look at a night takes seconds of the keeper: what is refused for now is asked again so much later.
+_ASKED_AGAIN_SECONDS = 60.0
+_not_before: dict[int, float] = {}
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Goal:
         return " ".join([*words, f"--unit {self.unit}"] if self.unit else words)
 
 
-def survey(goal: Goal, context: Context) -> tuple[Matrix, list[Gap]]:
-    """Return what a night has of what it could have, and what can be made now.
+def survey(goal: Goal, context: Context, batch: Batch | None = None) -> tuple[Matrix, list[Gap]]:
+    """Return what a night has of what it could have, and what can be made now; what `batch` tried in vain is no gap.
 
     Raises
     ------
@@ -80,7 +84,10 @@ def survey(goal: Goal, context: Context) -> tuple[Matrix, list[Gap]]:
         recipes = needed_for(goal.kinds, recipes_told())
     except LookupError as unknown:
         raise UsageError(str(unknown)) from None
-    looking = Survey(answers, group_frames(frames), recipes)
+    tries: Counter[tuple[str, frozenset[int]]] = Counter() if batch is None else _tries(batch)
+    looking = Survey(
+        answers, group_frames(frames), recipes, lambda recipe, job: tries[_key(recipe, job)] >= _MOST_TRIES
+    )
     matrix = looking.matrix()
     return matrix, looking.gaps
 
@@ -123,7 +130,8 @@ def pursue(goal: Goal, context: Context, key: str = "") -> Batch:
                 created=now,
                 made=now,
             )
-            _write(batch, runs)
+            if not _write(batch, runs):
+                raise UsageError("none of the gaps can be filled", hint="the page of the night tells why")
     except IntegrityError:
         return Batch.objects.get(user=context.user, idempotency_key=key)
     return batch
@@ -135,11 +143,16 @@ def continue_goals() -> int:
     waiting = Batch.objects.filter(~Exists(is_open), made__isnull=False, goal_ended__isnull=True).exclude(goal={})
     count = 0
     for batch in waiting.select_related("user"):
+        if time.monotonic() < _not_before.get(batch.pk, 0.0):
+            continue
         try:
             _go_on(batch)
             count += 1
         except NotNow as later:
             log.info("%s waits: %s", batch, later)
+            _not_before[batch.pk] = time.monotonic() + _ASKED_AGAIN_SECONDS
+        except IntegrityError:
+            log.info("%s was continued by another keeper", batch)
         except UsageError as problem:
             end_goal(batch.pk, problem.message)
     return count
@@ -153,22 +166,18 @@ def end_goal(number: int, reason: str) -> None:
 def _go_on(batch: Batch) -> None:
     goal = Goal(**{**batch.goal, "kinds": tuple(batch.goal["kinds"])})
     context = context_of(batch.user)
-    _, gaps = survey(goal, context)
-    tries = _tries(batch)
-    for gap in gaps:
-        gap.jobs[:] = [job for job in gap.jobs if tries[_key(gap.recipe, job)] < _MOST_TRIES]
-    wishes = _wishes([gap for gap in gaps if gap.jobs], goal)
-    if not wishes:
-        end_goal(batch.pk, "")
-        return
-    runs = prepare(wishes, context)
+    _, gaps = survey(goal, context, batch)
+    runs = prepare(_wishes(gaps, goal), context) if gaps else []
+    written = 0
     with transaction.atomic():
         if Batch.objects.select_for_update().filter(pk=batch.pk, goal_ended__isnull=True).exists():
-            _write(batch, runs)
+            written = _write(batch, runs)
+    if not written:
+        end_goal(batch.pk, "")
 
 
 def _tries(batch: Batch) -> Counter[tuple[str, frozenset[int]]]:
-    """Return how often each job was tried: one that did not end well counts as often as it may be tried."""
+    """Return how often each job was tried: one that made nothing counts as often as it may be tried."""
     inputs: dict[int, set[int]] = defaultdict(set)
     primary = {recipe["name"]: {e["role"] for e in recipe["inputs"] if e["primary"]} for recipe in recipes_told()}
     jobs = dict(Job.objects.filter(run__batch=batch).values_list("pk", "run__recipe"))
@@ -176,7 +185,8 @@ def _tries(batch: Batch) -> Counter[tuple[str, frozenset[int]]]:
         if role in primary.get(jobs[job], ()):
             inputs[job].add(product)
     tries: Counter[tuple[str, frozenset[int]]] = Counter()
-    done = set(Job.objects.filter(run__batch=batch, state=JobState.DONE).values_list("pk", flat=True))
+    made = Product.objects.filter(made_by_run__in=batch.runs.values("pk")).order_by()
+    done = set(made.values_list("made_by_job", flat=True).distinct())
     for job, recipe in jobs.items():
         tries[recipe, frozenset(inputs[job])] += 1 if job in done else _MOST_TRIES
     return tries
@@ -192,11 +202,12 @@ def _wishes(gaps: Sequence[Gap], goal: Goal) -> list[Wish]:
             for gap in gaps]  # fmt: skip
 
 
-def _write(batch: Batch, runs: Sequence[PlannedRun]) -> None:
-    """Write runs inside the caller's transaction; two that write the same next ones do not both come through."""
+def _write(batch: Batch, runs: Sequence[PlannedRun]) -> int:
+    """Write runs inside the caller's transaction, return how many; of two that write the same, one comes through."""
     before = batch.runs.count()
     for place, run in enumerate(runs, before + 1):
         run.prepared.batch = batch
         run.prepared.leave_out_problems()
         if not any(piece.problem for piece in run.prepared.resolved.jobs):
             write_run(run.prepared, f"batch {batch.pk} run {place}")
+    return batch.runs.count() - before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -112,9 +112,18 @@ class Survey:
         The raw frames; what is there of their products is added.
     recipes : sequence of dict
         Those that matter.
+    was_tried : callable, optional
+        Told recipe and primary inputs of a job, returns whether it was tried in vain: nothing waits for it.
     """
 
-    def __init__(self, asked: Planning, sets: Sequence[FrameSet], recipes: Sequence[Json]) -> None:
+    def __init__(
+        self,
+        asked: Planning,
+        sets: Sequence[FrameSet],
+        recipes: Sequence[Json],
+        was_tried: Callable[[str, dict[str, list[int]]], bool] = lambda recipe, inputs: False,
+    ) -> None:
+        self._was_tried = was_tried
         self.gaps: list[Gap] = []
         self._asked = asked
         self._sets = sets
@@ -153,6 +162,8 @@ class Survey:
                     self._note(recipe, chips, f"{job.label}: {job.problem}", frames, found)
                 elif there:
                     found.add(recipe["name"], chips, Outlook.THERE)
+                elif self._was_tried(recipe["name"], job.inputs):
+                    self._note(recipe, chips, f"{job.label}: it was tried, and could not be made", frames, found)
                 elif any(self._is_to_come(recipe, chip, found, wishes=True) for chip in chips):
                     found.add(recipe["name"], chips, Outlook.TO_COME)
                 else:

@@ -65,14 +65,18 @@ def test_what_rests_on_a_gap_follows_when_it_is_filled(
         pursue(GOAL, context)
 
 
-def test_what_failed_is_not_tried_again_and_again(
+def test_what_failed_is_not_tried_again_and_holds_up_only_what_needs_it(
     user: User, context: Context, unit: ProcessingUnit, store: Store, raw: list[Product]
 ) -> None:
+    """A bias would like to have a read noise, and does without where there is none to be had."""
     batch = pursue(GOAL, context)
     claimed(unit).fail(FaultKind.USAGE, "no")
     continue_goals()
+    assert [run.recipe for run in batch.runs.order_by("pk")] == ["ReadNoise", "Bias"]
+    claimed(unit).fail(FaultKind.USAGE, "no")
+    continue_goals()
     batch.refresh_from_db()
-    assert (batch.runs.count(), batch.goal_ended is not None) == (1, True)
+    assert (batch.runs.count(), batch.goal_ended is not None) == (2, True)
     assert batch_status(batch).state == "failed"
 
 
