@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -66,6 +68,22 @@ def picture_facts(product: Product) -> dict[str, object]:
     """Return the numbers beside the product's picture; raise FrameError where there is none."""
     with local_file(product) as path:
         return KeptPictures(settings.PREVIEW_ROOT).facts(_subject(product, path))
+
+
+def difference_picture(first: Product, second: Product) -> bytes:
+    """Return the PNG of the first frame less the second; raise FrameError where there is none."""
+    with local_file(first) as path, local_file(second) as other:
+        return KeptPictures(settings.PREVIEW_ROOT).picture(_less(first, path, second, other), "page")
+
+
+def difference_facts(first: Product, second: Product) -> dict[str, Any]:
+    """Return the numbers of the difference of two frames; raise FrameError where there are none."""
+    with local_file(first) as path, local_file(second) as other:
+        return KeptPictures(settings.PREVIEW_ROOT).facts(_less(first, path, second, other))
+
+
+def _less(first: Product, path: Path, second: Product, other: Path) -> Subject:
+    return replace(_subject(first, path), less=_subject(second, other))
 
 
 def content_of(product: Product) -> str:

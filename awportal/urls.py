@@ -12,6 +12,7 @@ from awportal.views import (
     code,
     converge,
     data_servers,
+    differences,
     errors,
     home,
     impact,
@@ -53,6 +54,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("products/<int:pk>/inputs/<slug:role>/", products.product_inputs, name="product-inputs"),
     path("products/<int:pk>/impact/", impact.impact, name="impact"),
     path("products/<int:pk>/reprocess/", impact.make_anew, name="reprocess"),
+    path("products/<int:pk>/diff/", differences.diff_with, name="product-diff-with"),
+    path("products/<int:pk>/diff/<int:other>/", differences.product_diff, name="product-diff"),
+    path(
+        "products/<int:pk>/diff/<int:other>/picture.png", differences.product_diff_picture, name="product-diff-picture"
+    ),
     path("products/<int:pk>/verdict/", products.judge, name="judge"),
     path("products/<int:pk>/publish/", products.publish_product, name="publish-product"),
     path("products/<int:pk>/picture/<slug:size>.png", products.product_picture, name="product-picture"),

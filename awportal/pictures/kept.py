@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from awportal.pictures.difference import draw_difference
 from awportal.pictures.frame_file import FrameError, open_frame
 from awportal.pictures.preview import make_preview
 from awportal.pictures.source_map import draw_sources
@@ -31,6 +32,7 @@ class Subject:
     is_table: bool = False
     extension: int | None = None
     pixel_scale: float | None = None
+    less: Subject | None = None  # of the two the difference is drawn
 
 
 class KeptPictures:
@@ -51,8 +53,8 @@ class KeptPictures:
         return facts
 
     def _place(self, subject: Subject, name: str) -> Path:
-        layer = "" if subject.extension is None else f"-{subject.extension}"
-        return self.root / subject.sha256[:2] / f"{subject.sha256}{layer}.{VERSION}.{name}"
+        less = f".less.{_name_of(subject.less)}" if subject.less else ""
+        return self.root / subject.sha256[:2] / f"{_name_of(subject)}{less}.{VERSION}.{name}"
 
     def _make_sure(self, subject: Subject) -> None:
         last = self._place(subject, "facts.json")
@@ -82,7 +84,14 @@ class KeptPictures:
         os.replace(draft, place)
 
 
+def _name_of(subject: Subject) -> str:
+    return subject.sha256 if subject.extension is None else f"{subject.sha256}-{subject.extension}"
+
+
 def _draw(subject: Subject) -> tuple[bytes, bytes, dict[str, Any]]:
+    if subject.less is not None:
+        extensions = subject.extension, subject.less.extension
+        return draw_difference(subject.path, subject.less.path, extensions)
     if subject.is_table:
         return draw_sources(subject.path)
     with open_frame(subject.path, subject.extension or 0) as frame:

@@ -72,17 +72,17 @@ class Facts:
 def make_preview(frame: FrameFile, pixel_scale: float | None = None, extension: int | None = None) -> Preview:
     """Read the frame once and return its picture in both sizes with its numbers."""
     small = shrink(frame, PAGE_PIXELS, extension)
-    facts = _measure(small)
+    facts = measure(small)
     hdu = picture_layer(frame, extension)
     matrix = _sky_matrix(hdu) if hdu else None
     facts.pixel_scale = _scale_of(matrix) or pixel_scale
     facts.unit = (hdu.values.get("BUNIT", "") if hdu else "")[:20]
-    colours = _colour(small, facts)
+    colours = colour(small, facts)
     picture = Image.fromarray(np.ascontiguousarray(colours[::-1]))
-    thumb = _thumb(picture, only_mask=small.sample.size == 0)
+    thumb = thumb_of(picture, only_mask=small.sample.size == 0)
     if min(picture.size) >= 200:
         _annotate(picture, matrix, facts.pixel_scale, small.factor)
-    return Preview(_png(picture), _png(thumb), facts)
+    return Preview(png(picture), png(thumb), facts)
 
 
 def zscale(sample: NDArray[np.float32]) -> tuple[float, float]:
@@ -96,7 +96,8 @@ def zscale(sample: NDArray[np.float32]) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
 
 
-def _measure(small: SmallFrame) -> Facts:
+def measure(small: SmallFrame) -> Facts:
+    """Return the numbers of a frame from its sample."""
     facts = Facts(*small.shape, factor=small.factor)
     facts.masked = {CAUSES[bit][0]: count for bit, count in small.counts.items() if bit in CAUSES}
     sample = small.sample
@@ -126,7 +127,8 @@ def _edges(sample: NDArray[np.float32], low: float, high: float) -> NDArray[np.f
     return np.linspace(low, low + bins * width, bins + 1)
 
 
-def _colour(small: SmallFrame, facts: Facts) -> NDArray[np.uint8]:
+def colour(small: SmallFrame, facts: Facts) -> NDArray[np.uint8]:
+    """Return the picture's colours: greys, with masked pixels tinted by cause."""
     if small.sample.size == 0:
         grey = np.full(small.image.shape, 24, np.uint8)
     else:
@@ -148,7 +150,7 @@ def _colour(small: SmallFrame, facts: Facts) -> NDArray[np.uint8]:
     return colours
 
 
-def _thumb(picture: Image.Image, only_mask: bool) -> Image.Image:
+def thumb_of(picture: Image.Image, only_mask: bool) -> Image.Image:
     """Return the small picture; of a mask the brightest of each block, or single pixels would vanish in the mean."""
     if only_mask:
         factor = max(1, -(-max(picture.size) // THUMB_PIXELS))
@@ -238,7 +240,8 @@ def _line(draw: ImageDraw.ImageDraw, ends: tuple[float, float, float, float]) ->
     draw.line(ends, fill="white", width=2)
 
 
-def _png(picture: Image.Image) -> bytes:
+def png(picture: Image.Image) -> bytes:
+    """Return a picture as a file."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -58,6 +59,12 @@ def archive(request: HttpRequest) -> HttpResponse:
 def use(request: HttpRequest) -> HttpResponse:
     """Go to a recipe's form with the chosen products, or with all that match the filters."""
     data = request.POST if request.method == "POST" else request.GET
+    if data.get("compare"):
+        chosen = [number for number in data.getlist("product") if number.isdigit() and len(number) < 19]
+        if len(chosen) == 2:
+            return redirect("product-diff", *map(int, chosen))
+        messages.warning(request, f"Choose two products to compare; {len(chosen)} were chosen.")
+        return redirect(f"{reverse('archive')}?{urlencode(given_filters(data))}")
     try:
         recipe = find_recipe(data.get("recipe", ""))
     except UsageError:

@@ -43,6 +43,9 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "product": ("get", 404, 404, 200, 404),
     "product-header": ("get", 404, 404, 200, 404),
     "product-inputs": ("get", 404, 404, 200, 404),
+    "product-diff-with": ("get", 404, 404, 200, 404),
+    "product-diff": ("get", 404, 404, 200, 404),
+    "product-diff-picture": ("get", 404, 404, 200, 404),
     "impact": ("get", 404, 404, 200, 404),
     "reprocess": ("get", LOGIN, 404, 200, 404),
     "judge": ("post", LOGIN, 404, 404, 404),  # without a verdict there is nothing to write, whoever asks
@@ -121,6 +124,7 @@ def filled(
         "tokens/<int:pk>": f"tokens/{token.pk}",
         "selections/<int:pk>": f"selections/{selection.pk}",
         "<int:ordinal>": "1",
+        "<int:other>": str(private.pk),
         "recipes/<slug:name>": "recipes/Bias",
         "units/<slug:name>": f"units/{unit.name}",
         "<path:instrument>/<slug:night>": "simcam/2026-03-14",
