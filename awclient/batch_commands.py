@@ -152,6 +152,7 @@ def describe_batch(found: BatchStatus) -> str:
     parts = [f"{_number(found.counts, 'done')} of {counted(total, 'job')} done"]
     parts += [f"{count} {state}" for state, count in found.counts.items() if count and state != "done"]
     parts += [f"{counted(found.to_come, 'chain')} to go on"] if found.to_come else []
+    parts += ["what rests on these follows"] if found.goes_on else []
     return f"{found.state}: " + ", ".join(parts)
 
 

@@ -319,6 +319,7 @@ class BatchStatus(Message):
     made: str | None = None
     counts: dict[JobState, int] = Field(description="of its jobs; a failed one that was retried counts as its retry")
     to_come: int = Field(default=0, description="chains of which steps are still to come")
+    goes_on: bool = Field(default=False, description="it fills the gaps of a night, and what rests on them follows")
     plan: BatchPlan
     runs: list[BatchRunStatus] = Field(default_factory=list)
 

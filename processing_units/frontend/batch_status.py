@@ -53,6 +53,7 @@ def batch_status(batch: Batch, *, with_runs: bool = True) -> BatchStatus:
         made=_iso(batch.made),
         counts=counts,
         to_come=to_come,
+        goes_on=goes_on(batch),
         plan=BatchPlan.model_validate(batch.plan),
         runs=[
             BatchRunStatus(

@@ -52,7 +52,8 @@ def test_what_rests_on_a_gap_follows_when_it_is_filled(
     assert [run.recipe for run in batch.runs.all()] == ["ReadNoise"]
     assert continue_goals() == 0
     finish(claimed(unit), store)
-    assert batch_status(batch).state == "running"
+    status = batch_status(batch)
+    assert (status.state, status.goes_on) == ("running", True)
     assert continue_goals() == 1
     assert [run.recipe for run in batch.runs.order_by("pk")] == ["ReadNoise", "Bias"]
     finish(claimed(unit), store)
