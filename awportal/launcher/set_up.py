@@ -95,7 +95,9 @@ def _install(lists: list[Path]) -> None:
 
 
 def _run(command: list[str]) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TREE)
+    # The system's certificates, as pip takes them: the network of an institute may bring one of its own.
+    environment = {"UV_SYSTEM_CERTS": "1", **os.environ}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TREE, env=environment)
     if result.returncode:
         text = result.stdout + result.stderr
         if "No space left" in text:
@@ -109,7 +111,8 @@ def _run(command: list[str]) -> None:
 
 
 def _last_line(result: subprocess.CompletedProcess[str]) -> str:
-    lines = (result.stdout + result.stderr).strip().splitlines()
+    lines = [line.strip() for line in (result.stdout + result.stderr).strip().splitlines()]
+    lines = [line for line in lines if not line.startswith("hint:")] or lines  # what an installer would have us try
     return lines[-1] if lines else f"exit code {result.returncode}"
 
 
