@@ -14,7 +14,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from archive.context import Context, context_of, visible
 from archive.filter_texts import BadSelection, moment
-from archive.models import Product
 from archive.timestamps import EARLIEST, KINDS_WITH_TIMES, LATEST, MOST_BARS, Span, set_timestamps, timestamps_of
 from awportal.filters import given_filters
 from awportal.listing import facets
@@ -78,12 +77,11 @@ def _asked(given: dict[str, str]) -> Span:
 
 
 def _chip(context: Context, given: dict[str, str]) -> tuple[str, str]:
-    """Return the instrument and chip that are asked for; else those of the newest calibration."""
-    products = visible(context).filter(kind__in=KINDS_WITH_TIMES)
-    for name in ("instrument", "chip"):
-        if name in given:
-            products = products.filter(**{name: given[name]})
-    newest: Product | None = products.order_by("-pk").only("instrument", "chip").first()
-    return given.get("instrument") or (newest.instrument if newest else ""), given.get("chip") or (
-        newest.chip if newest else ""
-    )
+    """Return the instrument and chip that are asked for; else those of the newest observation."""
+    known = {name: given[name] for name in ("instrument", "chip") if name in given}
+    if len(known) < 2:
+        # Not the newest calibration: to find that, a database may sort them all.
+        observed = visible(context).filter(**known).exclude(chip="").order_by("-date_obs", "-id")
+        newest = observed.values("instrument", "chip").first() or {"instrument": "", "chip": ""}
+        known = {**newest, **known}
+    return known["instrument"], known["chip"]

@@ -16,7 +16,7 @@ from archive.context import context_of
 from archive.night_log import Night, exposures, nights, tallies, times_of
 from awportal.listing import Page
 
-_NIGHTS_SHOWN = 15
+_NIGHTS_SHOWN = 10
 _EXPOSURES_SHOWN = 100
 
 
