@@ -281,7 +281,8 @@ def _outcome(
     gains = np.array([fit.gain for fit in fits.values()])
     if not np.isfinite(gains).any():
         raise UsageError(
-            "the flats show no more noise than read noise: no gain can be measured",
+            f"{frames[0].name} and the other {len(frames) - 1} flats show no more noise than read noise: "
+            "no gain can be measured",
             hint="take flats of some thousand adu, below saturation",
         )
     value = float(np.nanmean(gains))
