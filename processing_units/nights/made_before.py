@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
 from processing_units.contract import PlannedJob
 from processing_units.nights.descriptions import Asked, Json, Outline, primary_inputs
@@ -26,10 +28,12 @@ class MadeBefore:
     def __init__(self, asked: Asked, recipes: Sequence[Json], sets: Sequence[FrameSet]) -> None:
         self._asked = asked
         roles = {recipe["name"]: {entry["role"] for entry in primary_inputs(recipe)} for recipe in recipes}
+        self._roles = roles
         for frames in sets:
             frames.primary_roles = roles
         self._feeding_back = {recipe["name"] for recipe in recipes if feeds_back(recipe, recipes)}
-        self._names: dict[int, str] = {}  # of all that was made, also of what was made anew since
+        self._known: dict[int, Json] = {}  # all that was made, also what was made anew since
+        self._signs: dict[int, str] = {}
 
     def products_of(self, recipe: Json, frames: FrameSet) -> list[Json]:
         """Return what the recipe has made of a night."""
@@ -37,9 +41,9 @@ class MadeBefore:
         return self.remember(self._asked.products(**filters))
 
     def remember(self, products: Iterable[Json]) -> list[Json]:
-        """Return the products, whose names will be asked for."""
+        """Return the products, which may turn out to be what others were made from."""
         found = list(products)
-        self._names |= {product["id"]: f"{product['kind']} {product['name']}" for product in found}
+        self._known |= {product["id"]: product for product in found}
         return found
 
     def there(self, recipe: Json, plan: Outline, job: PlannedJob, made_before: Sequence[Json]) -> list[Json]:
@@ -67,5 +71,18 @@ class MadeBefore:
         """Return whether the frames are the same; for what feeds back, also if they were made anew with its product."""
         if sorted(made_from) == sorted(planned):
             return True
-        names = [sorted(self._names.get(number, str(number)) for number in numbers) for numbers in (made_from, planned)]
-        return recipe["name"] in self._feeding_back and names[0] == names[1]
+        if recipe["name"] not in self._feeding_back:
+            return False
+        return sorted(map(self._sign, made_from)) == sorted(map(self._sign, planned))
+
+    def _sign(self, number: int) -> str:
+        """Return what two products share that the same versions of the same recipes made of the same raw frames."""
+        product = self._known.get(number)
+        if product is None:
+            return str(number)
+        if number not in self._signs:
+            roles = self._roles.get(product["recipe"], ())
+            made_from = sorted(self._sign(each) for role in roles for each in product["inputs"].get(role, ()))
+            told = [product["kind"], product["name"], product["recipe"], product["recipe_version"], *made_from]
+            self._signs[number] = sha256(json.dumps(told).encode()).hexdigest()
+        return self._signs[number]
