@@ -98,7 +98,7 @@ def _groups(given: Mapping[str, str]) -> list[tuple[tuple[str, ...], str, str]]:
         word = VALIDITY_WORDS.get(given.get("validity", VALIDITIES[0]), given.get("validity", ""))
         groups.append((("validity", "valid_at"), "validity", f"{word} {_at(given.get('valid_at', 'now'))}"))
     told = {name for names, _, _ in groups for name in names} | {"order"}
-    for name, value in given.items():
+    for name, value in sorted(given.items()):  # a database keeps them in an order of its own
         if name not in told:
             words = QUALITY_WORDS.get(value, value) if name == "quality" else value
             groups.append(((name,), {"ids": "products"}.get(name, name.replace("_", " ")), words))

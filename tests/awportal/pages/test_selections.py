@@ -131,7 +131,7 @@ def test_a_selection_is_a_recipes_input(
 ) -> None:
     saved = save(Context(anna), "biases", {"kind": "RawBias", "chip": "ccd1"})
     html = browser_of(anna).get(f"/recipes/Bias/run/?selection={saved.key}").content.decode()
-    assert "biases (asked anew: kind RawBias, chip ccd1)" in html
+    assert "biases (asked anew: chip ccd1, kind RawBias)" in html
     assert 'name="all-raw_bias" value="1" checked' in html
     assert "All 3 RawBias that match" in html
     plan = browser_of(anna).post(
