@@ -22,13 +22,17 @@ def test_a_seed_gives_its_schedule_and_each_point_its_turn() -> None:
     assert sorted(one_round) == sorted(all_points())
 
 
+# The users of the suite submit runs and no batches; a kill at each of these is in the tests of the frontend's batches.
+NOT_OF_THESE_USERS = {"batch.planned", "batch.written", "batch.committed"}
+
+
 def test_every_named_point_of_the_code_has_its_fault() -> None:
     named = {
         point
         for path in (TREE / "processing_units").rglob("*.py")
         for point in re.findall(r'\breach\("([a-z.-]+)"\)', path.read_text())
     }
-    assert named == set(IN_THE_CODE)
+    assert named - NOT_OF_THESE_USERS == set(IN_THE_CODE)
 
 
 def life(*states: str) -> list[Change]:

@@ -61,6 +61,13 @@ class Manager:
         self.did.append(f"{time.monotonic() - self._began:6.0f} s  {met:20}  {shown}")
         return dict(unit)
 
+    def move_what_is_not_taken(self) -> None:
+        """Send on what waited for the unit when it was told not to take it any more: nobody else does."""
+        for run in self.runs():
+            if (run["recipe"], run["unit"], run["state"]) == (ELSEWHERE, UNIT, "queued"):
+                self._installation.awrecipe("units", "move", str(run["id"]), "local")
+                self.did.append(f"{time.monotonic() - self._began:6.0f} s  {'':20}  move {run['id']} local")
+
 
 def main() -> int:
     """Run it in a folder of its own."""
@@ -153,6 +160,7 @@ def _change_on_the_fly(manager: Manager) -> None:
     assert (changed["settings"]["memory"], changed["settings"]["walltime"]) == ("2048", "1200")
     assert (changed["busy"], changed["waiting"] >= waited) == (0, True), "a drained unit began a job"
     manager.last_run_before = max(run["id"] for run in manager.runs())
+    manager.move_what_is_not_taken()
     manager.change("accept")
     assert all(manager.unit()["busy"] <= 1 for _ in range(3)), "more jobs ran than the unit has slots"
     manager.change("set", "slots=0", "user_types=", "memory=4G")

@@ -113,11 +113,14 @@ make(batch, BatchMakeRequest(digest=batch.plan["digest"]), context_of(User.objec
 
 
 @pytest.mark.django_db(transaction=True)
-def test_killed_while_it_is_made_nothing_is_made(user: User, context: Context, unit: ProcessingUnit) -> None:
+@pytest.mark.parametrize(("point", "runs"), [("batch.planned", 0), ("batch.written", 0), ("batch.committed", 2)])
+def test_killed_while_it_is_made_it_is_made_whole_or_not_at_all(
+    user: User, context: Context, unit: ProcessingUnit, point: str, runs: int
+) -> None:
     two_chips(user)
     drafted(TWO_CHIPS, context)
-    assert in_process(MAKE, AWPORTAL_FAULT="batch.written:kill").returncode == -9
-    assert (Run.objects.count(), Job.objects.count(), Batch.objects.get().made) == (0, 0, None)
+    assert in_process(MAKE, AWPORTAL_FAULT=f"{point}:kill").returncode == -9
+    assert (Run.objects.count(), Job.objects.count(), Batch.objects.get().made is not None) == (runs, runs, runs > 0)
     again = in_process(MAKE)
     assert again.returncode == 0, again.stderr
     assert (Run.objects.count(), Job.objects.count()) == (2, 2)
