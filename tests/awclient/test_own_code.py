@@ -14,10 +14,10 @@ from awclient.client import Portal
 from awclient.configuration import read_configuration
 from awclient.shipping import ship
 from processing_units.frontend.models import CodeBundle, Run
-from tests.awclient.test_with_a_real_portal import awrecipe, night, static_files
+from tests.awclient.test_with_a_real_portal import night
 
 pytestmark = pytest.mark.django_db(transaction=True)
-__all__ = ["awrecipe", "night", "static_files"]
+__all__ = ["night"]
 
 
 @pytest.fixture
