@@ -80,8 +80,22 @@ class Choice:
     rivals: list[str] = field(default_factory=list)
 
 
+class Ranked:
+    """A calibration beside others that serve at the same time."""
+
+    pk: int
+    quality_flags: int
+    created: datetime.datetime
+    stale_because: int | None
+
+    @property
+    def rank(self) -> tuple[bool, bool, datetime.datetime, int]:
+        """What decides between those that serve: not stale, no flags, then the newest."""
+        return self.stale_because is None, self.quality_flags == 0, self.created, self.pk
+
+
 @dataclass(frozen=True)
-class _Candidate:
+class _Candidate(Ranked):
     pk: int
     kind: str
     name: str
@@ -97,11 +111,6 @@ class _Candidate:
     timestamp_end: datetime.datetime | None
     created: datetime.datetime
     stale_because: int | None
-
-    @property
-    def rank(self) -> tuple[bool, bool, datetime.datetime, int]:
-        """What decides between those that serve: not stale, no flags, then the newest."""
-        return self.stale_because is None, self.quality_flags == 0, self.created, self.pk
 
 
 _Key = tuple[str, str, str, str]  # kind, instrument, chip, filter

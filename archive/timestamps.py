@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from archive.calibration import DOUBT_MATTERS
+from archive.calibration import DOUBT_MATTERS, Ranked
 from archive.context import Context, may_change, visible
 from archive.filter_texts import BadSelection, moment
 from archive.models import Product, Validity
@@ -39,7 +39,7 @@ class Lane:
 
 
 @dataclass
-class Valid:
+class Valid(Ranked):
     """A calibration, from when to when it is valid, and in which parts of that it is chosen; None is an open end."""
 
     pk: int
@@ -56,11 +56,6 @@ class Valid:
     def span(self) -> Span:
         """Its validity with ends for what is open."""
         return self.start or EARLIEST, self.end or LATEST
-
-    @property
-    def rank(self) -> tuple[bool, bool, datetime.datetime, int]:
-        """What decides between those that serve, as in ``archive.calibration``."""
-        return self.stale_because is None, self.quality_flags == 0, self.created, self.pk
 
     @property
     def is_bad(self) -> bool:

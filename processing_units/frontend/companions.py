@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archive.context import Context, visible
+from archive.many_numbers import batches
 from archive.models import Lineage, Product
 from archive.reduced.ingest import BELONGS_TO
 from processing_units.contract import PlannedCalibration
@@ -19,7 +20,6 @@ from recipes.recipe import Input, Recipe
 
 # A weight that says nothing is the weight of what Reduce makes beside it.
 _USUAL_OWNER = {"WeightFrame": "ReducedScienceFrame"}
-_AT_ONCE = 500
 
 
 def belongs_to(product: Product) -> str:
@@ -109,20 +109,15 @@ def _beside(frames: Mapping[int, Product], kinds: Iterable[str], context: Contex
             makers[frame.made_by_job].append(frame)
     found: dict[int, list[Product]] = defaultdict(list)
     seen = visible(context).filter(kind__in=sorted(kinds)).defer("parameters").order_by("pk")
-    for some in _batches(sorted(makers)):
+    for some in batches(sorted(makers)):
         for product in seen.filter(made_by_job__in=some):
             for frame in makers[product.made_by_job or 0]:
                 if product.pk != frame.pk and _is_for(product, frame):
                     found[frame.pk].append(product)
     alone = sorted(pk for pk, frame in frames.items() if frame.made_by_job is None)
-    for some in _batches(alone):
+    for some in batches(alone):
         owners = dict(Lineage.objects.filter(source__in=some, role=BELONGS_TO).values_list("product", "source"))
         for product in seen.filter(pk__in=list(owners)):
             if _is_for(product, frames[owners[product.pk]]):
                 found[owners[product.pk]].append(product)
     return found
-
-
-def _batches(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
-    for begin in range(0, len(numbers), _AT_ONCE):
-        yield numbers[begin : begin + _AT_ONCE]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archive.context import Context, visible
+from archive.many_numbers import batches
 from archive.models import Lineage, Product, Validity
 from archive.products import storable
 from processing_units.contract import MadeBefore
 from processing_units.frontend.splitting import Piece
 from recipes.recipe import Recipe
 
-_AT_ONCE = 500
 _Used = frozenset[tuple[str, int]]
 
 
@@ -49,13 +49,13 @@ def find_made_before(
 def _made_from(sources: Sequence[int], recipe: Recipe, context: Context) -> dict[int, list[Product]]:
     """Return by frame the products that the recipe made from it, one of each job."""
     made: dict[int, list[Product]] = defaultdict(list)
-    for some in _batches(sources):
+    for some in batches(sources):
         steps = Lineage.objects.filter(source__in=some, product__recipe=recipe.name).values_list("source", "product")
         by_product: dict[int, set[int]] = defaultdict(set)
         for source, number in steps:
             by_product[number].add(source)
         seen: set[int | None] = set()
-        for others in _batches(sorted(by_product)):
+        for others in batches(sorted(by_product)):
             for product in visible(context).filter(pk__in=others).defer("attributes").order_by("pk"):
                 if product.made_by_job is None or product.made_by_job not in seen:
                     seen.add(product.made_by_job)
@@ -66,7 +66,7 @@ def _made_from(sources: Sequence[int], recipe: Recipe, context: Context) -> dict
 
 def _used_by(products: Sequence[int]) -> dict[int, _Used]:
     used: dict[int, set[tuple[str, int]]] = defaultdict(set)
-    for some in _batches(sorted(set(products))):
+    for some in batches(sorted(set(products))):
         rows = Lineage.objects.filter(product__in=some).order_by().values_list("product", "role", "source")
         for product, role, source in rows:
             used[product].add((role, source))
@@ -95,8 +95,3 @@ def _differs(product: Product, used: _Used, wanted: _Used, parameters: Any, vers
         "other code": product.code_digest != code,
     }
     return ", ".join(reason for reason, holds in reasons.items() if holds)
-
-
-def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    for begin in range(0, len(numbers), _AT_ONCE):
-        yield numbers[begin : begin + _AT_ONCE]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archive.context import Context
+from archive.many_numbers import batches
 from archive.models import Lineage, Product
 from archive.queries import Selection, select
 from processing_units.contract import PlannedJob, Submission
@@ -16,8 +17,6 @@ from processing_units.nights.descriptions import Json
 from recipes.catalogue import all_recipes
 from recipes.errors import UsageError
 from recipes.kinds import KINDS
-
-_AT_ONCE = 500
 
 
 @dataclass
@@ -121,9 +120,9 @@ def _told(product: Product, inputs: dict[str, list[int]]) -> Json:
 
 def _inputs_of(numbers: list[int]) -> dict[int, dict[str, list[int]]]:
     found: dict[int, dict[str, list[int]]] = defaultdict(dict)
-    for begin in range(0, len(numbers), _AT_ONCE):
-        some = Lineage.objects.filter(product__in=numbers[begin : begin + _AT_ONCE])
-        for product, role, source in some.order_by("product", "role", "ordinal").values_list(
+    for some in batches(numbers):
+        rows = Lineage.objects.filter(product__in=some)
+        for product, role, source in rows.order_by("product", "role", "ordinal").values_list(
             "product_id", "role", "source_id"
         ):
             found[product].setdefault(role, []).append(source)
