@@ -107,7 +107,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
 }  # fmt: skip
 LIMITS["ReducedScienceFrame"] = {
     "sky_level": Limit(LEVEL),
-    "sky_noise": Limit(NOISE),
+    "sky_noise": Limit(NOISE, minimum=0.01, maximum=5000.0),  # as of ReadNoise: beyond these the pixels were no adu
     "sky_flatness": Limit(FLATNESS),
     "noise_ratio": Limit(NOISE, minimum=0.5),  # to scatter less than read noise and light do, it was no exposure
     "psf_fwhm": Limit(LEVEL),

@@ -72,9 +72,17 @@ def block_of_nothing(path: Path, random: Random) -> None:
     _pixels(path, change)
 
 
-def pure_noise(path: Path, random: Random) -> None:
-    """Replace the picture by noise of any size."""
-    size = 10 ** random.uniform(-3, 30)
+def impossible_noise(path: Path, random: Random) -> None:
+    """Replace the picture by noise that no camera has: of a size far below or far above a read-out's."""
+    _noise(path, 10 ** (random.uniform(-6, -3) if random.random() < 0.3 else random.uniform(5, 30)), random)
+
+
+def unexposed(path: Path, random: Random) -> None:
+    """Replace the picture by noise around zero, as a camera has that saw no light; that is no ruin."""
+    _noise(path, 10 ** random.uniform(-2, 3), random)
+
+
+def _noise(path: Path, size: float, random: Random) -> None:
     _pixels(path, lambda data: (size * random.standard_normal(data.shape)).astype(np.float32))
 
 
@@ -237,13 +245,14 @@ def fewer_rows(path: Path, random: Random) -> None:
 # What spoils the picture of a primary input so that no right answer can come of it.
 RUINOUS = {
     "no number": _all(np.nan), "zero": _all(0.0), "saturated": _all(65535.0), "infinite": _all(np.inf),
-    "noise": pure_noise,
+    "noise": impossible_noise,
 }  # fmt: skip
 NO_NUMBERS = {"no number", "infinite"}
 OF_FILES = RUINOUS | {
     "some no number": _sprinkle(np.nan), "some infinite": _sprinkle(np.inf), "some huge": _sprinkle(1e30),
     "some saturated": _sprinkle(65535.0), "some negative": _sprinkle(-1e6), "a block of nothing": block_of_nothing,
-    "one value": _all(123.0), "below zero": _all(-5000.0), "other shape": other_shape, "other type": other_type,
+    "unexposed": unexposed, "one value": _all(123.0), "below zero": _all(-5000.0), "other shape": other_shape,
+    "other type": other_type,
     "scaling": scaling_cards, "odd card": odd_card, "flipped bytes": flipped_bytes, "truncated": truncated,
     "empty file": empty_file, "no FITS": no_fits, "gz": packed, "fz": tiled, "lost extension": lost_extension,
     "spoiled plane": spoiled_plane, "fewer rows": fewer_rows,

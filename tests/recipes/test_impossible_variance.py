@@ -74,3 +74,10 @@ def test_a_dark_that_is_none_is_flagged_and_a_right_one_is_not() -> None:
     as_input = Frame(master.content.data, variance=master.content.variance, attributes=master.attributes)
     assert flags_of(dark(raw(130.0, 4.0, seed=3), as_input).products[0]) == 0
     assert flags_of(dark(raw(130.0, 4e20, seed=4), as_input).products[0]) & COUNT
+
+
+def test_pixels_that_a_program_scaled_to_one_are_flagged() -> None:
+    levels, nothing = raw(1000.0, 30.0)[0], Frame(np.zeros(SHAPE), name="bias.fits")
+    scaled = Frame(levels.data / 65535, attributes=levels.attributes, name="scaled.fits")
+    assert flags_of(reduce(levels, nothing).products[0]) & NOISE == 0
+    assert flags_of(reduce(scaled, nothing).products[0]) & NOISE
