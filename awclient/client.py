@@ -135,6 +135,10 @@ class Portal:
         """Return what was made from a product: counts of all, the nearest one by one."""
         return self._json("GET", f"/products/{number}/impact", params={"limit": limit})
 
+    def judge(self, number: int, verdict: str) -> Json:
+        """Call a product good, bad or proposed; safe to repeat."""
+        return self._json("POST", f"/products/{number}/verdict", json={"verdict": verdict})
+
     def reprocess_plan(self, number: int) -> ReprocessPlan:
         """Return what would be made anew of what is stale for a product."""
         return ReprocessPlan.model_validate(self._json("GET", f"/products/{number}/reprocess"))

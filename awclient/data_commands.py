@@ -62,6 +62,9 @@ def products(  # noqa: PLR0913, PLR0917 - an option each
     number: Annotated[int | None, typer.Option("--id", help="That product.")] = None,
     order: Annotated[str, typer.Option(help="Sort by name, kind, chip, date_obs ...; -date_obs: newest first.")] = "",
     limit: Annotated[int | None, typer.Option(help="At most so many.", min=1)] = None,
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Print the numbers alone, for other commands: awrecipe get $(...).")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """List products with attributes, QC values and lineage (all of them with --json)."""
@@ -75,6 +78,10 @@ def products(  # noqa: PLR0913, PLR0917 - an option each
         found = [portal.product(number)] if number is not None else list(portal.products(limit=limit, **filters))
     if json:
         out_json(found)
+        return
+    if numbers:
+        for entry in found:
+            out(entry["id"])
         return
     out_table(("product", "kind", "name", "chip", "filter", "night", "flags", "quality"), [
         (entry["id"], entry["kind"], entry["name"], entry["chip"], entry["filter"] or "-", entry["night"] or "-",

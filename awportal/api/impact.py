@@ -1,16 +1,17 @@
-"""What was made from a product, what is stale for it, and making that anew."""
+"""Verdicts on products, what was made from one, what is stale for it, and making that anew."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from django.http import HttpRequest
 from ninja import Path, Query, Router, Status
 from pydantic import BaseModel, ConfigDict, Field
 
-from archive.context import Context, visible
-from archive.models import Product
+from archive.context import Context, may_change, visible
+from archive.models import Product, Validity
 from archive.staleness import impact_of
+from archive.staleness import judge as write_verdict
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
 from processing_units.contract import ReprocessPlan, RunStatus, Text
@@ -46,6 +47,22 @@ class ImpactInformation(BaseModel):
     kinds: dict[str, int]
     items: list[Descendant]
     next: int | None
+
+
+class Verdict(BaseModel):
+    """What a person finds of a product."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Literal["bad", "good", "proposed"]
+
+
+class JudgedInformation(BaseModel):
+    """A verdict that was written; ``changed`` products that rest on it are stale now, or not any more."""
+
+    product: int
+    verdict: str
+    changed: int
 
 
 class ReprocessRequest(BaseModel):
@@ -88,6 +105,17 @@ def impact(
         product=number, total=found.total, stale=found.stale, hidden=found.hidden, kinds=found.kinds, items=items,
         next=following,
     )  # fmt: skip
+
+
+@router.post("/products/{int:number}/verdict", response=JudgedInformation)
+def judge(request: HttpRequest, number: Number, wanted: Verdict) -> JudgedInformation:
+    """Call a product good or bad; what rests on a bad one becomes stale, in all generations. Safe to repeat."""
+    context = context_of_request(request)
+    product = _find(number, context)
+    if not may_change(context, product):
+        raise Refusal(403, "only its creator, a manager of its project or an administrator may judge this product")
+    changed = write_verdict(product, Validity[wanted.verdict.upper()])
+    return JudgedInformation(product=number, verdict=wanted.verdict, changed=changed)
 
 
 @router.get("/products/{int:number}/reprocess", response=ReprocessPlan)

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from archive.context import context_of
 from archive.models import Privilege, Product, Validity
+from awportal.help_pages import section_for
 from processing_units.frontend.expected import told
 from processing_units.frontend.models import CodeBundle
 from recipes.kinds import KINDS
@@ -252,6 +253,7 @@ def site_header(context: template.Context) -> dict[str, object]:
         "request": request,
         "user": user if signed_in else None,
         "context": context_of(user) if signed_in else None,
+        "help": section_for(getattr(request, "path_info", "/")),
         "section": (getattr(request, "path", "/").strip("/").split("/") or [""])[0],
     }
 

@@ -116,6 +116,12 @@ def test_products_are_found_and_selections_kept(awrecipe: Any, night: Path) -> N
     assert awrecipe("selections", "save", "both", "kind=RawBias", "12")[0] == 2
     rows = [line.split() for line in awrecipe("selections")[1].splitlines()]
     assert [row[0] for row in rows] == ["NAME", "biases", "two"]
+    told = awrecipe("products", "--kind", "RawBias", "--order", "name", "--numbers")[1]
+    assert [int(line) for line in told.splitlines()] == numbers
+    assert awrecipe("judge", str(numbers[0]), "bad") == (0, "", f"{numbers[0]} is called bad\n")
+    assert awrecipe("products", "--quality", "bad", "--numbers")[1].split() == [str(numbers[0])]
+    assert json.loads(awrecipe("judge", str(numbers[0]), "good", "--json")[1])["verdict"] == "good"
+    assert awrecipe("judge", str(numbers[0]), "nice")[0] == 2
     listed = json.loads(awrecipe("products", "--selection", "two of them", "--json")[1])
     assert {product["id"] for product in listed} == set(numbers[:2])
     plan = json.loads(awrecipe("run", "Bias", "--selection", "biases", "--dry-run", "--json")[1])

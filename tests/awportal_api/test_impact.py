@@ -38,3 +38,26 @@ def test_impact_and_reprocessing(client: Client, anna: User) -> None:
     changed = {"plan": "0" * 64, "idempotency_key": "other"}
     answer = client.post(f"/api/v1/products/{bias.pk}/reprocess", changed, content_type="application/json")
     assert answer.status_code == 400, "it is being made anew already"
+
+
+def test_a_verdict_is_its_creators(client: Client, anna: User, ben: User) -> None:
+    def product(creator: User, **given: object) -> Product:
+        columns = {"sha256": "0" * 64, "file_size": 1, "instrument": "cam", "chip": "1", "creator": creator}
+        return Product.objects.create(**{**columns, "kind": "BiasFrame", "name": "b", **given})
+
+    def verdict(of: Product, said: str) -> tuple[int, dict[str, object]]:
+        asked = {"verdict": said}
+        answer = client.post(f"/api/v1/products/{of.pk}/verdict", asked, content_type="application/json")
+        return answer.status_code, answer.json()
+
+    bias = product(anna)
+    made = product(anna, kind="ReducedScienceFrame")
+    Lineage.objects.create(product=made, source=bias, role="bias_frame")
+    assert verdict(bias, "bad") == (200, {"product": bias.pk, "verdict": "bad", "changed": 1})
+    assert verdict(bias, "bad")[1]["changed"] == 0
+    bias.refresh_from_db()
+    assert bias.is_valid == Validity.BAD
+    assert verdict(bias, "good") == (200, {"product": bias.pk, "verdict": "good", "changed": 1})
+    assert verdict(bias, "excellent")[0] == 400
+    assert verdict(product(ben), "bad")[0] == 404
+    assert verdict(product(ben, privilege=3), "bad")[0] == 403

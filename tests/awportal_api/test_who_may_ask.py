@@ -31,7 +31,7 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/kinds", "/recipes", "/recipes/{name}", "/products", "/products/{number}", "/products/{number}/download",
         "/products/publish", "/selections", "/selections/{name}", "/nights", "/nights/log",
         "/ingest", "/ingest/catalogue", "/ingest/reduced", "/limits", "/limits/learn",
-        "/products/{number}/impact", "/products/{number}/reprocess",
+        "/products/{number}/verdict", "/products/{number}/impact", "/products/{number}/reprocess",
         "/limits/clear",
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
         "/runs/{number}/retry", "/runs/{number}/archive", "/runs/{number}/move", "/runs/cancel", "/quota",
