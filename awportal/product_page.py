@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import Q
 from django.urls import reverse
 
 from archive.context import Context, readable, visible
@@ -20,7 +21,14 @@ from processing_units.frontend.models import Run
 from processing_units.frontend.publishing import Unaccepted, open_levels, unaccepted_code
 
 HISTORY = 40
+# Kinds whose tables hold positions on the pixels of a frame that they were made from, and as what it served.
+LISTS_ON_FRAMES = {
+    "SourceList": "frame",
+    "PhotSrcCatalog": "calibrated_science",
+    "AstrometricParameters": "reduced_science",
+}
 _CURVE_POINTS = 2000
+_MOST_LISTS = 20
 
 
 @dataclass
@@ -58,6 +66,22 @@ def look_at(product: Product) -> Look:
     except FrameError as problem:
         look.problem = str(problem)
     return look
+
+
+def frame_of(product: Product, context: Context) -> Product | None:
+    """Return the frame on whose pixels the sources of a table lie, where one may see it."""
+    role = LISTS_ON_FRAMES.get(product.kind)
+    if role is None:
+        return None
+    return visible(context).filter(descendants__product=product, descendants__role=role).order_by("pk").first()
+
+
+def lists_on(frame: Product, context: Context) -> list[Product]:
+    """Return the tables whose sources lie on the pixels of `frame`, the newest of each kind first."""
+    tables = Q()
+    for kind, role in LISTS_ON_FRAMES.items():
+        tables |= Q(kind=kind, lineage__source=frame, lineage__role=role)
+    return list(visible(context).filter(tables).distinct().order_by("-kind", "-pk")[:_MOST_LISTS])
 
 
 def headers_of(product: Product) -> list[tuple[str, tuple[Card, ...]]]:

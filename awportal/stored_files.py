@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from numpy.typing import NDArray
 
 from archive.models import Product
 from awportal.pictures.frame_file import FrameError
 from awportal.pictures.kept import KeptPictures, Subject
+from awportal.pictures.tiles import plane, tile
+from awportal.pictures.viewing import described, unpacked_below
 from dataserver.cache import ReadThroughCache
 from dataserver.errors import DataServerError
 from dataserver.signing import sign
@@ -80,6 +83,20 @@ def difference_facts(first: Product, second: Product) -> dict[str, Any]:
     """Return the numbers of the difference of two frames; raise FrameError where there are none."""
     with local_file(first) as path, local_file(second) as other:
         return KeptPictures(settings.PREVIEW_ROOT).facts(_less(first, path, second, other))
+
+
+def view_of(product: Product) -> dict[str, Any]:
+    """Return what the viewer has to know of the product's frame; raise FrameError where it cannot be shown."""
+    with local_file(product) as path:
+        extension = _subject(product, path).extension
+        return described(path, product.sha256, extension, settings.PREVIEW_ROOT)
+
+
+def tile_of(product: Product, place: int, level: int, column: int, row: int) -> NDArray[Any]:
+    """Return a tile of an image of the product's file; raise FrameError where there is none."""
+    with local_file(product) as path:
+        image = plane(path, place, unpacked_below(settings.PREVIEW_ROOT), product.sha256)
+        return tile(image, level, column, row)
 
 
 def _less(first: Product, path: Path, second: Product, other: Path) -> Subject:

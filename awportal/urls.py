@@ -26,6 +26,7 @@ from awportal.views import (
     selections,
     units,
     upload,
+    viewer,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -66,6 +67,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("products/<int:pk>/verdict/", products.judge, name="judge"),
     path("products/<int:pk>/publish/", products.publish_product, name="publish-product"),
     path("products/<int:pk>/picture/<slug:size>.png", products.product_picture, name="product-picture"),
+    path("products/<int:pk>/view/", viewer.view_frame, name="view-frame"),
+    path("products/<int:pk>/view/frame.json", viewer.frame_description, name="frame-description"),
+    path(
+        "products/<int:pk>/view/<int:place>/<int:level>/<int:column>/<int:row>.tile",
+        viewer.frame_tile,
+        name="frame-tile",
+    ),
+    path("products/<int:pk>/sources.json", viewer.sources, name="sources"),
+    path("products/<int:pk>/sources/<int:row>.json", viewer.source, name="source"),
     path("products/<int:pk>/download/<slug:format_name>/", products.download, name="download"),
     path("recipes/", recipes.recipes, name="recipes"),
     path("recipes/<slug:name>/", recipes.recipe, name="recipe"),

@@ -28,7 +28,7 @@ MAXIMUM_BYTES = 1 << 33
 MAXIMUM_INFLATION = 200  # times; a .gz of 1 MB that claims more than 200 MB is no frame
 STRIP_BYTES = 8 << 20
 
-_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+PIXEL_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _QUOTED = re.compile(r"\s*'((?:[^']|'')*)'")
 
 
@@ -136,7 +136,7 @@ class FrameFile:
     def __init__(self, path: Path, file: IO[bytes], real_size: int, gzipped: bool, wanted: int) -> None:
         self.path = path
         self._file = file
-        self._gzipped = gzipped
+        self.gzipped = gzipped
         self._wanted = wanted
         self._limit = min(real_size * MAXIMUM_INFLATION, MAXIMUM_BYTES) if gzipped else real_size
         self.hdus = self._scan()
@@ -154,7 +154,7 @@ class FrameFile:
                     f"the header of unit {len(hdus)} claims {hdu.size} bytes of data, more than the file has"
                 )
             hdus.append(hdu)
-            if self._gzipped and hdu.shape and len(hdus) > self._wanted:
+            if self.gzipped and hdu.shape and len(hdus) > self._wanted:
                 break  # to look behind an image would mean to decompress all of it
             offset = hdu.offset + -(-hdu.size // BLOCK) * BLOCK
         return hdus
@@ -200,7 +200,7 @@ class FrameFile:
             yield from self._compressed_strips(hdu, rows)
             return
         height, width = hdu.shape or (0, 0)
-        dtype = np.dtype(_DTYPES[hdu.whole("BITPIX")])
+        dtype = np.dtype(PIXEL_TYPES[hdu.whole("BITPIX")])
         scale, zero = hdu.number("BSCALE"), hdu.number("BZERO")
         self._file.seek(hdu.offset)
         for y in range(0, height, rows):
@@ -208,7 +208,7 @@ class FrameFile:
             data = self._file.read(wanted)
             if len(data) < wanted:
                 raise FrameError("the file ends within its data: it is cut off")
-            yield _physical(np.frombuffer(data, dtype).reshape(-1, width), scale, zero)
+            yield physical(np.frombuffer(data, dtype).reshape(-1, width), scale, zero)
 
     def _compressed_strips(self, hdu: Hdu, rows: int) -> Iterator[NDArray[Any]]:
         from astropy.io import fits
@@ -233,7 +233,7 @@ def _measure(header: bytes, offset: int) -> Hdu:
         values.setdefault(card.keyword, card.value)
     draft = Hdu(cards, offset, 0, values)
     bitpix, axes = draft.whole("BITPIX"), draft.whole("NAXIS")
-    if bitpix not in _DTYPES or not 0 <= axes <= 9:
+    if bitpix not in PIXEL_TYPES or not 0 <= axes <= 9:
         raise FrameError(f"the header says BITPIX {bitpix} and NAXIS {axes}: no such FITS")
     pixels = 1 if axes else 0
     for axis in range(1, axes + 1):
@@ -245,7 +245,7 @@ def _measure(header: bytes, offset: int) -> Hdu:
     return Hdu(cards, offset, abs(bitpix) // 8 * groups * (heap + pixels), values)
 
 
-def _physical(array: NDArray[Any], scale: float | None, zero: float | None) -> NDArray[Any]:
+def physical(array: NDArray[Any], scale: float | None, zero: float | None) -> NDArray[Any]:
     if (scale is None or scale == 1.0) and not zero:
         return array
     # float32 holds 16-bit counts exactly, and a picture needs no more.

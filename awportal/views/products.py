@@ -17,7 +17,7 @@ from archive.staleness import judge as write_verdict
 from awportal.lineage_graph import lineage_graph, lineage_lines
 from awportal.listing import page_of, with_pictures
 from awportal.pictures.frame_file import FrameError
-from awportal.product_page import headers_of, look_at, publishing_of, trends
+from awportal.product_page import frame_of, headers_of, look_at, publishing_of, trends
 from awportal.stored_files import content_of, download_url, file_name, picture_of
 from awportal.views.errors import refusals_told
 from dataserver.formats import formats_for
@@ -52,6 +52,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "job": job,
         "stale_because": visible(context).filter(pk=found.stale_because).first() if found.stale_because else None,
         "used_by": _recipes_that_take(found.kind),
+        "frame_of_list": frame_of(found, context),
         "up": up,
         "down": down,
         "graph": lineage_graph(found, up, down) if up.steps or down.steps else None,

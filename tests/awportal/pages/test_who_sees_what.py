@@ -55,6 +55,11 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "publish-run": ("post", LOGIN, 404, 422, 422),  # likewise
     "publish-product": ("post", LOGIN, 404, 422, 404),  # without a level there is nowhere to publish to
     "product-picture": ("get", 404, 404, 200, 404),
+    "view-frame": ("get", 404, 404, 200, 404),
+    "frame-description": ("get", 404, 404, 200, 404),
+    "frame-tile": ("get", 404, 404, 200, 404),
+    "sources": ("get", 404, 404, 404, 404),  # a bias has no sources: of lists see test_viewer.py
+    "source": ("get", 404, 404, 404, 404),
     "download": ("get", 404, 404, 302, 404),
     "recipes": ("get", 200, 200, 200, 200),
     "recipe": ("get", 200, 200, 200, 200),
@@ -136,6 +141,8 @@ def filled(
         "<slug:role>": "raw_bias",
         "<slug:size>": "thumb",
         "<slug:format_name>": "fits",
+        "<int:place>/<int:level>/<int:column>/<int:row>": "1/0/0/0",
+        "<int:row>": "0",
     }
 
 
