@@ -35,6 +35,7 @@ class Project(models.Model):
     name = models.CharField(max_length=100, unique=True)
     description = models.TextField(blank=True)
     created = models.DateTimeField(auto_now_add=True)
+    is_listed = models.BooleanField(default=True, help_text="whether all users know of it, who may then ask to join")
 
     def __str__(self) -> str:
         return self.name
@@ -224,22 +225,44 @@ class SavedSelection(models.Model):
         return "ids" in self.filters
 
 
-class Publication(models.Model):
-    """One step up of who sees a product: who took it, when, and into which project. Never changed and never removed."""
+class Change(models.Model):
+    """Who changed what, from what to what, when: the one log of what people decided. Never changed, never removed.
 
-    product = models.ForeignKey(Product, on_delete=models.CASCADE, related_name="publications")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    who = models.CharField(max_length=150, help_text="how the user was called")
+    Written by ``archive.audit`` in the transaction of the change itself. No secret is ever a value.
+    """
+
+    class Subject(models.TextChoices):
+        """What was changed."""
+
+        PRODUCT = "product"
+        PROJECT = "project"
+        USER = "user"
+        UNIT = "unit"
+        DATA_SERVER = "data server"
+        CODE = "code"
+
     made = models.DateTimeField()
-    privilege_before = models.PositiveSmallIntegerField(choices=Privilege)
-    privilege_after = models.PositiveSmallIntegerField(choices=Privilege)
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, null=True, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    who = models.CharField(max_length=150, help_text="how the user was called, or where the command was typed")
+    subject = models.CharField(max_length=20, choices=Subject)
+    # By number and name: what is told must stand when the thing itself is gone.
+    subject_number = models.BigIntegerField(null=True, blank=True)
+    subject_name = models.CharField(max_length=200)
+    what = models.CharField(max_length=40)
+    value_before = models.CharField(max_length=1000, blank=True)
+    value_after = models.CharField(max_length=1000, blank=True)
+    project = models.ForeignKey(
+        Project, on_delete=models.SET_NULL, null=True, related_name="+", help_text="whose managers may read this"
+    )
 
     class Meta:
-        ordering: ClassVar = ["pk"]
+        indexes: ClassVar = [
+            models.Index(fields=["subject", "subject_number", "id"], name="change_of_subject"),
+            models.Index(fields=["project", "id"], name="change_in_project"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.product_id}: {self.privilege_before} to {self.privilege_after}"
+        return f"{self.what} of {self.subject} {self.subject_name}: {self.value_before} to {self.value_after}"
 
 
 class LimitSource(models.TextChoices):

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, Q
 
+from archive.audit import of_product, record
 from archive.context import Context, visible
 from archive.many_numbers import batches
 from archive.models import Lineage, Product, Validity
@@ -46,15 +48,19 @@ class Impact:
         return sum(map(len, self.generations)) + self.hidden
 
 
-def judge(product: Product, verdict: Validity) -> int:
-    """Write a person's verdict; return how many products it makes stale, or no longer so.
+def judge(product: Product, verdict: Validity, by: User | None = None) -> int:
+    """Write a person's verdict, and who gave it; return how many products it makes stale, or no longer so.
 
     What is committed by a job at the same moment looks at its inputs after its commit (:func:`inherit`), and this
     looks for descendants again after its own, so none slips through between the two.
     """
     with transaction.atomic():
+        before = Product.objects.select_for_update(of=("self",)).select_related("project").get(pk=product.pk)
         Product.objects.filter(pk=product.pk).update(is_valid=verdict)
         product.is_valid = verdict
+        if before.is_valid != verdict:
+            was, now = (str(Validity(each).label) for each in (before.is_valid, verdict))
+            record(by, of_product(before, "verdict", was, now))
         changed = _mark_all_below(product) if verdict == Validity.BAD else _clear_below(product)
     if verdict == Validity.BAD:
         changed += _mark_all_below(product)

@@ -7,18 +7,18 @@ by the rule of ``archive.calibration``: those without quality flags first, of th
 from __future__ import annotations
 
 import datetime
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from django.db import transaction
+
+from archive.audit import of_product, record
 from archive.calibration import DOUBT_MATTERS, Ranked
 from archive.context import Context, may_change, visible
 from archive.filter_texts import BadSelection, moment
 from archive.models import Product, Validity
 from recipes.kinds import KINDS
-
-log = logging.getLogger(__name__)
 
 KINDS_WITH_TIMES = tuple(kind.name for kind in KINDS.values() if kind.is_calibration)
 MOST_BARS = 300
@@ -135,8 +135,14 @@ def set_timestamps(context: Context, product: Product, start: str, end: str) -> 
     until = moment("valid until", end) if end.strip() else None
     if begin is not None and until is not None and begin >= until:
         raise BadSelection("valid until: the end lies before the beginning")
-    Product.objects.filter(pk=product.pk).update(timestamp_start=begin, timestamp_end=until)
-    log.info(
-        "%s set the timestamps of product %d from %s, %s to %s, %s",
-        context.user, product.pk, product.timestamp_start, product.timestamp_end, begin, until,
-    )  # fmt: skip
+    with transaction.atomic():
+        before = Product.objects.select_for_update().get(pk=product.pk)
+        Product.objects.filter(pk=product.pk).update(timestamp_start=begin, timestamp_end=until)
+        was, now = _told(before.timestamp_start, before.timestamp_end), _told(begin, until)
+        if was != now:
+            record(context.user, of_product(before, "timestamps", was, now))
+
+
+def _told(start: datetime.datetime | None, end: datetime.datetime | None) -> str:
+    """Return a validity for a person."""
+    return " to ".join(moment.strftime("%Y-%m-%d %H:%M:%S") if moment else "open" for moment in (start, end))

@@ -326,6 +326,28 @@ class Portal:
         """Give a user limits of their own."""
         return self._json("POST", f"/quota/{_segment(user)}", json={"limits": limits})
 
+    def projects(self) -> list[Json]:
+        """Return one's projects, then those that one may ask to join."""
+        return list(self._json("GET", "/projects")["items"])
+
+    def project(self, name: str) -> Json:
+        """Return a project: to its members with who is in it, and what."""
+        return self._json("GET", f"/projects/{_segment(name)}")
+
+    def make_project(self, wanted: Json) -> Json:
+        """Make a project."""
+        return self._json("POST", "/projects", json=wanted)
+
+    def change_project(self, name: str, what: str, wanted: Json) -> None:
+        """Ask to ``join`` a project, ``answer`` who asks, or set the role of one of its ``members``."""
+        response = self.call("POST", f"/projects/{_segment(name)}/{what}", json=wanted)
+        if not response.is_success:
+            raise self._error(response)
+
+    def withdraw(self, name: str) -> None:
+        """Take one's request to join a project back."""
+        self._json("DELETE", f"/projects/{_segment(name)}/join")
+
     def cancel_all(self, unit: str = "") -> Json:
         """Cancel all one's own runs, or all that is on a unit; return how many runs and jobs."""
         return self._json("POST", f"/units/{_segment(unit)}/cancel" if unit else "/runs/cancel")

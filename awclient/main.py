@@ -22,6 +22,7 @@ from awclient import (
     night_command,
     nightlog_command,
     parameter_sets,
+    projects_command,
     run_commands,
     selections_command,
     units_command,
@@ -49,6 +50,7 @@ parameter_sets.register(app)
 units_command.register(app)
 data_servers_command.register(app)
 selections_command.register(app)
+projects_command.register(app)
 
 
 @app.callback()

@@ -8,3 +8,9 @@ class PortalConfig(AppConfig):
 
     name = "awportal"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Write log-ins down from the start."""
+        from awportal.people.log_ins import connect
+
+        connect()

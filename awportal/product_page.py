@@ -11,14 +11,14 @@ from django.urls import reverse
 
 from archive.context import Context, readable, visible
 from archive.headers import is_private
-from archive.models import Measurement, Privilege, Product, Project, Publication
+from archive.models import Change, Measurement, Privilege, Product, Project
 from awportal.pictures.charts import Chart, curve_chart, histogram_chart, trend_chart
 from awportal.pictures.frame_file import Card, FrameError, open_frame
 from awportal.pictures.preview import CAUSES
 from awportal.pictures.tables import Table, read_table
 from awportal.stored_files import content_of, has_picture, local_file, picture_facts
 from processing_units.frontend.models import Run
-from processing_units.frontend.publishing import Unaccepted, open_levels, unaccepted_code
+from processing_units.frontend.publishing import Unaccepted, open_levels, publications_of, unaccepted_code
 
 HISTORY = 40
 # Kinds whose tables hold positions on the pixels of a frame that they were made from, and as what it served.
@@ -133,7 +133,7 @@ class Publishing:
     levels: list[Privilege]
     projects: list[Project]
     held: list[Unaccepted]
-    log: list[Publication]
+    log: list[Change]
 
 
 def publishing_of(product: Product, context: Context) -> Publishing:
@@ -142,7 +142,7 @@ def publishing_of(product: Product, context: Context) -> Publishing:
     # What rests on code that nobody accepted is in MyDB: nothing else need be looked at.
     held = unaccepted_code([product.pk]) if levels and product.privilege == Privilege.MYDB else []
     projects = Project.objects.filter(memberships__user=context.user).order_by("name") if not product.project else []
-    return Publishing(levels, list(projects), held, list(product.publications.select_related("project")))
+    return Publishing(levels, list(projects), held, list(publications_of(product)))
 
 
 def publishing_of_run(run: Run, context: Context) -> Publishing | None:

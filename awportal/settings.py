@@ -102,6 +102,8 @@ SWEEP_SECONDS = _seconds("SWEEP_SECONDS", 5.0)
 QUOTA_QUEUED_JOBS = _whole_number("QUOTA_QUEUED_JOBS", 20_000)
 QUOTA_RUNNING_JOBS = _whole_number("QUOTA_RUNNING_JOBS", 0)
 QUOTA_STORED_BYTES = _whole_number("QUOTA_STORED_BYTES", 0)
+# Users from this type on make projects of their own; 0: administrators alone.
+PROJECTS_FROM_USER_TYPE = _whole_number("PROJECTS_FROM_USER_TYPE", 0)
 # A canary job goes to each unit with a free slot so often; 0: none are sent.
 CANARY_SECONDS = _seconds("CANARY_SECONDS", 60.0)
 # After a gap of its own longer than a lease a frontend reaps nothing for this long: nodes which waited keep their work.

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 from django.contrib.auth.models import User
 
+from archive.audit import Subject, changes_of
 from archive.context import Context
+from archive.models import Change
 from awportal.unit_throughput import Throughput, throughput_of
 from processing_units.contract import JobState
 from processing_units.frontend.canary import CanaryLook
 from processing_units.frontend.health import health_of
-from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit, UnitChange
+from processing_units.frontend.models import ClusterManagerRecord, Job, ProcessingUnit
 from processing_units.frontend.permissions import manages_units, may_manage_unit, visible_runs
 from processing_units.frontend.unit_machines import KINDS
 from processing_units.frontend.unit_settings import shown
@@ -36,7 +38,7 @@ class UnitLook:
     last_done: list[Job] = field(default_factory=list)
     waiting: list[Job] = field(default_factory=list)
     running: list[Job] = field(default_factory=list)
-    changes: list[UnitChange] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     may_manage: bool = False
     has_machines: bool = False
@@ -64,7 +66,7 @@ def look_at_unit(unit: ProcessingUnit, context: Context, *, in_full: bool = Fals
     look.throughput = throughput_of(unit, load.now)
     look.by_user = _by_user(load, context, everybody=look.may_manage)
     look.settings = shown(unit)
-    look.changes = list(unit.changes.order_by("-pk")[:_CHANGES_SHOWN])
+    look.changes = list(changes_of(Subject.UNIT, unit.pk).order_by("-pk")[:_CHANGES_SHOWN])
     look.managers = list(live_cluster_managers(unit).order_by("node", "key"))
     up = [manager.pk for manager in look.managers]
     look.gone = list(unit.cluster_managers.exclude(pk__in=up).order_by("-seen_at")[:_GONE_SHOWN])

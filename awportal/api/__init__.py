@@ -19,6 +19,7 @@ from awportal.api import (
     nights,
     parameter_sets,
     products,
+    projects,
     quotas,
     recipes,
     runs,
@@ -53,6 +54,7 @@ SUBJECTS = (
     units,
     data_servers,
     quotas,
+    projects,
     account,
 )
 for subject in SUBJECTS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from importlib.metadata import version
+from typing import Literal
 
 from django.http import HttpRequest
 from ninja import Router, Status
@@ -38,6 +39,7 @@ class TokenInformation(BaseModel):
 
     id: int
     label: str
+    scope: str
     created: datetime.datetime
     last_used: datetime.datetime | None
 
@@ -55,11 +57,12 @@ class TokenList(BaseModel):
 
 
 class TokenRequest(BaseModel):
-    """What a new token is for."""
+    """What a new token is for, and what it opens: read, work (one's own frames and runs) or all."""
 
     model_config = ConfigDict(extra="forbid")
 
     label: str = Field(min_length=1, max_length=100)
+    scope: Literal["read", "work", "all"] = "all"
 
 
 @router.get("/whoami", response=WhoAmI)
@@ -91,7 +94,7 @@ def new_token(request: HttpRequest, wanted: TokenRequest) -> Status[NewToken]:
     user = user_of(request)
     if ApiToken.objects.filter(user=user, revoked__isnull=True).count() >= _MOST_TOKENS:
         raise Refusal(409, f"you have {_MOST_TOKENS} tokens already", hint="revoke those that you no longer use")
-    token, text = make_token(user, wanted.label)
+    token, text = make_token(user, wanted.label, wanted.scope)
     return Status(201, NewToken(**_token(token).model_dump(), token=text))
 
 
@@ -106,4 +109,6 @@ def end_token(request: HttpRequest, number: int) -> TokenList:
 
 
 def _token(token: ApiToken) -> TokenInformation:
-    return TokenInformation(id=token.pk, label=token.label, created=token.created, last_used=token.last_used)
+    return TokenInformation(
+        id=token.pk, label=token.label, scope=token.scope, created=token.created, last_used=token.last_used
+    )

@@ -11,7 +11,7 @@ from ninja.errors import HttpError
 from ninja.security import APIKeyCookie, HttpBearer
 
 from archive.context import Context, context_of
-from awportal.tokens import find_token
+from awportal.tokens import find_token, opens
 
 _LONGEST_TOKEN = 200
 
@@ -22,6 +22,8 @@ class TokenAuthentication(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> User | None:
         """Return the token's user, or None."""
         found = find_token(token) if len(token) <= _LONGEST_TOKEN else None
+        if found and not opens(found, request.method, request.path_info):
+            raise HttpError(403, f"this token is for {found.get_scope_display().partition(':')[0]} alone")
         return found.user if found else None
 
 

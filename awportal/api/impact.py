@@ -12,7 +12,7 @@ from archive.context import Context, may_change, visible
 from archive.models import Product, Validity
 from archive.staleness import impact_of
 from archive.staleness import judge as write_verdict
-from awportal.api.authentication import context_of_request
+from awportal.api.authentication import context_of_request, user_of
 from awportal.api.errors import Refusal
 from processing_units.contract import ReprocessPlan, RunStatus, Text
 from processing_units.frontend.reprocess import plan_reprocessing, reprocess
@@ -114,7 +114,7 @@ def judge(request: HttpRequest, number: Number, wanted: Verdict) -> JudgedInform
     product = _find(number, context)
     if not may_change(context, product):
         raise Refusal(403, "only its creator, a manager of its project or an administrator may judge this product")
-    changed = write_verdict(product, Validity[wanted.verdict.upper()])
+    changed = write_verdict(product, Validity[wanted.verdict.upper()], user_of(request))
     return JudgedInformation(product=number, verdict=wanted.verdict, changed=changed)
 
 

@@ -14,7 +14,7 @@ from ninja import Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from archive.context import visible
-from archive.models import Lineage, Privilege, Product, Publication
+from archive.models import Change, Lineage, Privilege, Product
 from archive.paging import COUNTED_AT_MOST, numbers_of
 from archive.queries import ancestors, select
 from archive.saved_selections import parse
@@ -22,7 +22,7 @@ from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
 from dataserver.formats import formats_for
 from dataserver.signing import signed_url
-from processing_units.frontend.publishing import MOST_AT_ONCE, publish, unaccepted_code
+from processing_units.frontend.publishing import MOST_AT_ONCE, publications_of, publish, unaccepted_code
 from recipes.kinds import KINDS
 
 router = Router(tags=["products"])
@@ -220,7 +220,7 @@ def one_product(request: HttpRequest, number: int) -> ProductDetails:
         lineage=lineage,
         hidden=family.hidden,
         formats=[each.name for each in formats_for(KINDS[product.kind].content, product.attributes)],
-        publications=[_step(step) for step in product.publications.select_related("project")],
+        publications=[_step(step) for step in publications_of(product)],
         held_back=", ".join(map(str, unaccepted_code([product.pk]))) if product.privilege == Privilege.MYDB else "",
     )
 
@@ -324,12 +324,12 @@ def _describe(request: HttpRequest, product: Product, inputs: dict[str, list[int
     )
 
 
-def _step(step: Publication) -> PublicationStep:
+def _step(step: Change) -> PublicationStep:
     return PublicationStep(
         who=step.who,
         made=_iso(step.made) or "",
-        privilege_before=step.privilege_before,
-        privilege_after=step.privilege_after,
+        privilege_before=int(step.value_before),
+        privilege_after=int(step.value_after),
         project=step.project.name if step.project else "",
     )
 

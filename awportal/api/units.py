@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from ninja import Query, Router, Status
 from pydantic import BaseModel, ConfigDict, Field
 
+from archive.audit import Subject, changes_of
 from awportal.api.authentication import context_of_request, user_of
 from awportal.api.runs import CancelledRuns
 from processing_units.contract import CheckReport
@@ -214,11 +215,12 @@ def unit_history(
     request: HttpRequest, name: str, limit: Annotated[int, Query(ge=1, le=_LONGEST_HISTORY)] = 50
 ) -> ChangeList:
     """List the changes of a unit's settings, newest first."""
-    changes = find_unit(name, context_of_request(request)).changes.order_by("-pk")[:limit]
+    unit = find_unit(name, context_of_request(request))
+    changes = changes_of(Subject.UNIT, unit.pk).order_by("-pk")[:limit]
     return ChangeList(
         items=[
             ChangeInformation(
-                made=change.made, who=change.who, setting=change.setting, before=change.value_before,
+                made=change.made, who=change.who, setting=change.what, before=change.value_before,
                 after=change.value_after,
             )
             for change in changes

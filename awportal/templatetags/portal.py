@@ -9,16 +9,18 @@ from urllib.parse import urlencode
 
 from django import template
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from archive.context import context_of
-from archive.models import Privilege, Product, Validity
 from awportal.help_pages import section_for
+from archive.models import Change, Privilege, Product, Validity
+from awportal.people.projects import requests_to_answer
 from processing_units.frontend.expected import told
 from processing_units.frontend.models import CodeBundle
+from processing_units.frontend.publishing import PRIVILEGE
 from recipes.kinds import KINDS
 
 register = template.Library()
@@ -45,6 +47,11 @@ SIGNS = {
 _TROUBLE = re.compile(r"^[\d:.]* ?(?:\w+ )?(?:failed|error|usage|killed|out of)\b|Traceback|Error:", re.IGNORECASE)
 # How lines of a unified diff begin, the longer beginnings first.
 _DIFFERENCES = {"+++ ": "place", "--- ": "place", "@@ ": "place", "+": "added", "-": "removed"}
+# The pages of what the log of changes tells of.
+_PAGES = {
+    Change.Subject.PRODUCT: "product", Change.Subject.PROJECT: "project", Change.Subject.UNIT: "unit",
+    Change.Subject.CODE: "bundle", Change.Subject.USER: "person",
+}  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -216,10 +223,10 @@ def headline(product: Product) -> tuple[str, str] | None:
 
 
 @register.filter
-def privilege_word(level: int | None) -> str:
+def privilege_word(level: int | str | None) -> str:
     """Return who sees what has this privilege level."""
     try:
-        return Privilege(level).label.split(":")[0]
+        return Privilege(int(level or 0)).label.split(":")[0]
     except ValueError:
         return "–"
 
@@ -249,11 +256,13 @@ def site_header(context: template.Context) -> dict[str, object]:
     request = context.get("request")
     user = getattr(request, "user", None)
     signed_in = bool(user and user.is_authenticated)
+    user_s = context_of(user) if signed_in else None
     return {
         "request": request,
         "user": user if signed_in else None,
-        "context": context_of(user) if signed_in else None,
         "help": section_for(getattr(request, "path_info", "/")),
+        "context": user_s,
+        "to_answer": requests_to_answer(user_s).count() if user_s else 0,
         "section": (getattr(request, "path", "/").strip("/").split("/") or [""])[0],
     }
 
@@ -266,3 +275,27 @@ def shipped_code(digest: str, owner_id: int) -> SafeString:
     if pk is None:
         return shown
     return format_html('<a id="shipped-code" href="{}">{}</a>', reverse("bundle", args=[pk]), shown)
+
+
+@register.simple_tag(takes_context=True)
+def change_link(context: template.Context, change: Change) -> SafeString | str:
+    """Return the name of what was changed, linked to its page where it has one for who looks."""
+    name = clean(change.subject_name)
+    page = _PAGES.get(change.subject)
+    if page is None or change.subject_number is None:
+        return name
+    if change.subject == Change.Subject.USER and not context["request"].user.is_superuser:
+        return name
+    key = change.subject_name if change.subject == Change.Subject.UNIT else change.subject_number
+    try:
+        return format_html('<a href="{}">{}</a>', reverse(page, args=[key]), name)
+    except NoReverseMatch:  # a unit's name of old that no address can hold
+        return name
+
+
+@register.filter
+def change_value(value: str, change: Change) -> str:
+    """Return a value of the log of changes as people say it: levels are kept as numbers."""
+    if change.subject == Change.Subject.PRODUCT and change.what == PRIVILEGE:
+        return privilege_word(value)
+    return value

@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import LoginView
 from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -18,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
+from archive.audit import of_user, record
 from archive.context import context_of
 from archive.models import Privilege, Profile, Project
 from awportal.environment import keep_environment, settings_of
@@ -33,6 +35,7 @@ class TokenForm(forms.Form):
     """What a new token is for."""
 
     label = forms.CharField(max_length=100, label="What it is for", help_text="e.g. laptop, night script")
+    scope = forms.ChoiceField(label="What it opens", choices=ApiToken.Scope.choices, initial=ApiToken.Scope.EVERYTHING)
 
 
 class ContextForm(forms.Form):
@@ -84,7 +87,9 @@ def change_password(request: HttpRequest) -> HttpResponse:
     form = PasswordChangeForm(request.user, request.POST)
     if not form.is_valid():
         return _page(request, status=422, password_form=form)
-    update_session_auth_hash(request, form.save())
+    with transaction.atomic():
+        update_session_auth_hash(request, form.save())
+        record(request.user, of_user(request.user, "password", "", "changed"))  # type: ignore[arg-type]
     messages.success(request, "The password was changed. Other browsers where you were logged in are logged out.")
     return redirect("account")
 
@@ -99,7 +104,7 @@ def new_token(request: HttpRequest) -> HttpResponse:
         form.add_error("label", f"you have {MAXIMUM_TOKENS} tokens already: revoke one first")
     if not form.is_valid():
         return _page(request, status=422, token_form=form)
-    _, text = make_token(request.user, form.cleaned_data["label"])
+    _, text = make_token(request.user, form.cleaned_data["label"], form.cleaned_data["scope"])  # type: ignore[arg-type]
     return _page(request, new_token=text)
 
 

@@ -123,7 +123,7 @@ def judge(request: HttpRequest, pk: int) -> HttpResponse:
     verdict = Validity(int(text))
     if verdict == Validity.BAD and not request.POST.get("confirmed") and found.descendants.exists():
         return redirect(f"{reverse('impact', args=[found.pk])}?verdict=bad")
-    changed = write_verdict(found, verdict)
+    changed = write_verdict(found, verdict, request.user)  # type: ignore[arg-type] - who gets here is logged in
     if changed:
         now = "stale now" if verdict == Validity.BAD else "not stale any more"
         messages.success(request, f"{counted(changed, 'product')} made from it: {now}.")

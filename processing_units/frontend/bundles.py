@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +14,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 import recipes
+from archive.audit import Subject, Told, record
 from archive.context import Context, visible
 from archive.models import Membership, Profile
 from dataserver.store import Store
@@ -29,8 +29,6 @@ from processing_units.frontend.quotas import require_bytes
 from processing_units.frontend.refusals import NotAllowed, NotFound, TooLate
 from recipes.code import code_digest
 from recipes.errors import UsageError
-
-log = logging.getLogger(__name__)
 
 MAXIMUM_BYTES_A_USER = 10**9
 
@@ -163,10 +161,11 @@ def accept_bundle(bundle: CodeBundle, context: Context) -> None:
     """Note that the code was read and found good: what it makes may be published from now on; raises NotAllowed."""
     if not may_accept(bundle, context):
         raise NotAllowed("only a manager of a project that its owner is in accepts code", hint="ask one to look at it")
-    CodeBundle.objects.filter(pk=bundle.pk, accepted_at__isnull=True).update(
-        accepted_by=context.user, accepted_at=Now()
-    )
-    log.info("%s accepted the code %s of %s", context.user, bundle.digest, bundle.owner)
+    with transaction.atomic():
+        waiting = CodeBundle.objects.filter(pk=bundle.pk, accepted_at__isnull=True)
+        if waiting.update(accepted_by=context.user, accepted_at=Now()):
+            whose = f"{bundle.digest[:12]} of {bundle.owner}"
+            record(context.user, Told(Subject.CODE, bundle.pk, whose, "accepted", "", bundle.digest))
 
 
 def is_accepted(digest: str, owner_id: int) -> bool:

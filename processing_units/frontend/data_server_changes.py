@@ -5,19 +5,18 @@ Whoever holds a registered one's key can read every file, so that is no process 
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
+from django.db import transaction
 
+from archive.audit import Subject, Told, record
 from archive.context import Context
 from processing_units.frontend.data_servers import Registered, find_data_server, look, look_at_each, register, remove
 from processing_units.frontend.models import CachingDataServer
 from processing_units.frontend.permissions import is_administrator, manages_units
 from processing_units.frontend.refusals import NotAllowed, NotFound
 from recipes.errors import UsageError
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,19 @@ def register_data_server(name: str, address: str, context: Context, *, anew: boo
             f"data server {name} is registered already",
             hint="registered anew (--anew, or choose it on the page) it gets a new key, and its old one is void",
         )
-    made = register(name, address, user)
-    log.info("%s registered data server %s%s at %s", user, name, " anew" * anew, made.data_server.address)
+    with transaction.atomic():
+        made = register(name, address, user)
+        what = "registered anew" if anew else "registered"
+        record(user, Told(Subject.DATA_SERVER, made.data_server.pk, name, what, "", made.data_server.address))
     return made
 
 
 def remove_data_server(name: str, context: Context) -> None:
     """Take a caching data server off, which no unit may name: its key opens nothing any more."""
     user = require_administrator(context)
-    remove(name)
-    log.info("%s took data server %s off", user, name)
+    with transaction.atomic():
+        remove(name)
+        record(user, Told(Subject.DATA_SERVER, None, name, "taken off", "", ""))
 
 
 def require_well(name: str) -> None:

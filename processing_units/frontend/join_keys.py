@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from archive.audit import Subject, Told, record
 from processing_units.contract import KeyRequest, NewKey
 from processing_units.frontend.attempts import hash_of
-from processing_units.frontend.clock import database_now, seconds_from_now
-from processing_units.frontend.models import JoinKey, ProcessingUnit, UnitChange
+from processing_units.frontend.clock import seconds_from_now
+from processing_units.frontend.models import JoinKey, ProcessingUnit
 from processing_units.frontend.refusals import NotFound
 
 
@@ -58,10 +59,7 @@ def revoke(unit: ProcessingUnit, number: int, user: User) -> None:
 
 
 def _note(unit: ProcessingUnit, user: User, before: str, after: str) -> None:
-    UnitChange.objects.create(
-        unit=unit, user=user, who=user.get_username(), made=database_now(), setting="join key",
-        value_before=before[:1000], value_after=after[:1000],
-    )  # fmt: skip
+    record(user, Told(Subject.UNIT, unit.pk, unit.name, "join key", before, after))
 
 
 def unit_joined(key: str, cluster_manager: str) -> ProcessingUnit | None:

@@ -106,24 +106,6 @@ class BackendState(models.Model):
         return f"backend of {self.unit}"
 
 
-class UnitChange(models.Model):
-    """One change of a unit's settings: who, what, from what to what, when. Never changed and never removed."""
-
-    unit = models.ForeignKey(ProcessingUnit, on_delete=models.CASCADE, related_name="changes")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True)
-    who = models.CharField(max_length=150, help_text="how the user was called, or where the command was typed")
-    made = models.DateTimeField()
-    setting = models.CharField(max_length=40)
-    value_before = models.CharField(max_length=1000, blank=True)
-    value_after = models.CharField(max_length=1000, blank=True)
-
-    class Meta:
-        indexes: ClassVar = [models.Index(fields=["unit", "made"], name="change_of_unit")]
-
-    def __str__(self) -> str:
-        return f"{self.setting} of {self.unit_id}: {self.value_before} to {self.value_after}"
-
-
 class UnitDefault(models.Model):
     """The unit of runs for which none was named: of a recipe (``*``: all) and a type of user (0: all)."""
 

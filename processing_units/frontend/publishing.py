@@ -1,6 +1,6 @@
 """Publishing: products rise from MyDB to the project, all users, the world; what rests on code nobody accepted stays.
 
-Levels only go up, one step after the other, and each step is kept with who took it (``archive.models.Publication``).
+Levels only go up, one step after the other, and each step is kept with who took it (``archive.audit``).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
+from archive.audit import Subject, Told, changes_of, record_all
 from archive.context import Context, visible, why_not_raise
 from archive.facets import note
-from archive.models import Privilege, Product, Project, Publication
+from archive.models import Change, Privilege, Product, Project
 from archive.queries import codes_behind
 from processing_units.frontend.bundles import is_accepted
-from processing_units.frontend.clock import database_now
 from processing_units.frontend.models import CodeBundle, Run
 from processing_units.frontend.refusals import NotAllowed, NotFound, TooLate
 from recipes.errors import UsageError
@@ -26,6 +27,7 @@ from recipes.errors import UsageError
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 5000
+PRIVILEGE = "privilege"  # what the log calls a step; its values are the levels
 _BATCH = 500
 
 
@@ -157,13 +159,13 @@ def _project(name: str) -> Project:
     return project
 
 
-def _steps(product: Product, privilege: int, context: Context, named: Project | None) -> list[Publication]:
+def _steps(product: Product, privilege: int, context: Context, named: Project | None) -> list[Told]:
     """Return the steps of one product, or raise NotAllowed at the first that its user may not take."""
     what = f"{product.name} ({product.pk})"
     if named and product.project and named != product.project:
         raise NotAllowed(f"{what} belongs to project {product.project}", hint="a product's project stays: name none")
     project = product.project or named or context.project
-    steps: list[Publication] = []
+    steps: list[Told] = []
     before = product.privilege
     for level in range(before + 1, privilege + 1):
         if level == Privilege.PROJECT and project is None and privilege > level:
@@ -171,19 +173,15 @@ def _steps(product: Product, privilege: int, context: Context, named: Project | 
         why_not = why_not_raise(context, product, level, project)
         if why_not:
             raise NotAllowed(f"{what}: {why_not}", hint="ask who may, or choose a lower level")
-        steps.append(
-            Publication(product=product, user=context.user, who=str(context.user), privilege_before=before,
-                        privilege_after=level, project=project)
-        )  # fmt: skip
+        steps.append(Told(Subject.PRODUCT, product.pk, product.name, PRIVILEGE, str(before), str(level), project))
         before = level
     return steps
 
 
-def _write(rising: list[Product], steps: dict[int, list[Publication]], privilege: int, user: User) -> None:
-    now = database_now()
+def _write(rising: list[Product], steps: dict[int, list[Told]], privilege: int, user: User) -> None:
     alike: dict[tuple[int, int | None], list[int]] = defaultdict(list)
     for product in rising:
-        alike[product.privilege, steps[product.pk][-1].project_id].append(product.pk)
+        alike[product.privilege, _number_of(steps[product.pk][-1].project)].append(product.pk)
     with transaction.atomic():
         for (before, project), numbers in alike.items():
             for begin in range(0, len(numbers), _BATCH):
@@ -193,14 +191,20 @@ def _write(rising: list[Product], steps: dict[int, list[Publication]], privilege
                 )
                 if changed < len(some):
                     raise TooLate("somebody else published one of these at this moment", hint="look, then try again")
-        made = [step for own in steps.values() for step in own]
-        for step in made:
-            step.made = now
-        Publication.objects.bulk_create(made, batch_size=_BATCH)
+        record_all(user, (step for own in steps.values() for step in own))
         for begin in range(0, len(rising), _BATCH):
             note(Product.objects.filter(pk__in=[product.pk for product in rising[begin : begin + _BATCH]]))
     if rising:
         log.info("%s published %s to level %d", user, _named(rising), privilege)
+
+
+def publications_of(product: Product) -> QuerySet[Change]:
+    """Return the steps up of who sees a product, oldest first: levels before and after, and the project."""
+    return changes_of(Subject.PRODUCT, product.pk).filter(what=PRIVILEGE).select_related("project")
+
+
+def _number_of(project: Project | None) -> int | None:
+    return project.pk if project else None
 
 
 def _named(products: list[Product]) -> str:

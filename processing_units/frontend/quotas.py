@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce, Now
 
+from archive.audit import of_user, record
 from archive.context import Context
 from archive.models import Product
 from processing_units.contract import JobState
@@ -165,14 +166,22 @@ def change_quota(user: User, changes: Mapping[str, str], context: Context) -> No
     """
     if not is_administrator(context):
         raise NotAllowed("only an administrator changes what users may have", hint="ask one")
-    set_quota(user, changes)
+    set_quota(user, changes, context.user)
 
 
-def set_quota(user: User, changes: Mapping[str, str]) -> None:
-    """Set limits of a user, all or none; the caller has checked who asks."""
+def set_quota(user: User, changes: Mapping[str, str], by: User | None = None, who: str = "") -> None:
+    """Set limits of a user, all or none, and write down who did; the caller has checked who asks."""
     values = {_name(name): _number(name, text) for name, text in changes.items()}
     with transaction.atomic():
-        Quota.objects.update_or_create(user=user, defaults=values)
+        row, _ = Quota.objects.select_for_update().get_or_create(user=user)
+        before = {name: getattr(row, name) for name in values}
+        Quota.objects.filter(pk=row.pk).update(**values)
+        told = [
+            of_user(user, name.replace("_", " "), _shown(before[name]), _shown(value))
+            for name, value in values.items()
+            if before[name] != value
+        ]
+        record(by, *told, who=who)
 
 
 def told_bytes(size: int) -> str:
@@ -211,6 +220,10 @@ def _count(user_id: int) -> int:
     )
     Quota.objects.update_or_create(user_id=user_id, defaults={"used_bytes": used, "counted_at": Now()})
     return int(used)
+
+
+def _shown(limit: int | None) -> str:
+    return "default" if limit is None else str(limit) if limit else "no limit"
 
 
 def _name(name: str) -> str:

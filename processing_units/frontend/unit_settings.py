@@ -15,13 +15,13 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from archive.audit import Subject, Told, record_all
 from archive.models import Profile
 from processing_units.backend.catalogue import all_kinds
 from processing_units.backend.kind import SettingsError, settings_of
-from processing_units.frontend.clock import database_now
 from processing_units.frontend.data_servers import find_data_server
 from processing_units.frontend.locking import lock_unit
-from processing_units.frontend.models import CachingDataServer, ProcessingUnit, UnitChange
+from processing_units.frontend.models import CachingDataServer, ProcessingUnit
 from processing_units.frontend.refusals import NotFound
 from processing_units.frontend.unit_defaults import read_defaults, set_defaults, shown_defaults
 from recipes.catalogue import all_recipes
@@ -126,17 +126,9 @@ def setting_of(name: str, on_server: bool = False) -> Setting:
 
 
 def note_changes(unit: ProcessingUnit, made: list[Changed], by: User | None, who: str) -> None:
-    """Write down who changed what of a unit; never changed and never removed."""
-    now = database_now()
-    UnitChange.objects.bulk_create(
-        [
-            UnitChange(
-                unit=unit, user=by, who=who[:150], made=now, setting=change.setting,
-                value_before=change.before[:1000], value_after=change.after[:1000],
-            )
-            for change in made
-        ]
-    )  # fmt: skip
+    """Write down who changed what of a unit."""
+    told = (Told(Subject.UNIT, unit.pk, unit.name, each.setting, each.before, each.after) for each in made)
+    record_all(by, told, who)
 
 
 def _check_kind(unit: ProcessingUnit) -> None:

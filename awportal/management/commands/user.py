@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import secrets
 from argparse import ArgumentParser
 from typing import Any
@@ -11,6 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from archive.models import Membership, Profile, Project
+from awportal.people.accounts import AccountChange, make_account, write_account
+from awportal.people.projects import MANAGER, MEMBER, place_in_project
 from processing_units.frontend.canary import USER as CANARY_USER
 from processing_units.frontend.quotas import set_quota
 from recipes.errors import UsageError
@@ -46,11 +49,13 @@ class Command(BaseCommand):
             getattr(self, f"_{options['action']}")(options)
 
     def _create(self, options: dict[str, Any]) -> None:
-        if User.objects.filter(username=options["name"]).exists():
-            raise CommandError(f"there is a user {options['name']!r} already; `manage.py user set` changes it")
         password = secrets.token_urlsafe(12)
-        user = User.objects.create_user(options["name"], password=password)
-        Profile.objects.create(user=user)
+        try:
+            user = make_account(options["name"], AccountChange(), None, _typed_by())
+        except UsageError as problem:
+            raise CommandError(f"{problem.message}; {problem.hint}; `manage.py user set` changes one") from None
+        user.set_password(password)
+        user.save(update_fields=["password"])
         self._apply(user, options)
         self.stdout.write(f"{_line(user)}\npassword, shown this once: {password}")
 
@@ -67,27 +72,30 @@ class Command(BaseCommand):
             self.stdout.write(_line(user))
 
     def _apply(self, user: User, options: dict[str, Any]) -> None:
-        if options.get("type"):
-            Profile.objects.filter(user=user).update(user_type=options["type"])
-        if options.get("process_manager"):
-            user.is_staff = options["process_manager"] == "yes"
-            user.save(update_fields=["is_staff"])
-        if options.get("administrator"):
-            is_administrator = options["administrator"] == "yes"
-            user.is_staff = user.is_superuser = is_administrator
-            user.save(update_fields=["is_staff", "is_superuser"])
+        write_account(user, AccountChange(options.get("type"), _role(user, options)), None, _typed_by())
+        user.refresh_from_db()
         limits = {name: options[name] for name in ("queued_jobs", "running_jobs", "stored_bytes") if options.get(name)}
         if limits:
             try:
-                set_quota(user, limits)
+                set_quota(user, limits, who=_typed_by())
             except UsageError as problem:
                 raise CommandError(f"{problem.message}; {problem.hint}") from None
         if options.get("project"):
             project, _ = Project.objects.get_or_create(name=options["project"])
-            Membership.objects.update_or_create(
-                user=user, project=project, defaults={"is_manager": bool(options.get("project_manager"))}
-            )
-            Profile.objects.filter(user=user, project__isnull=True).update(project=project)
+            place_in_project(project, user, MANAGER if options.get("project_manager") else MEMBER, None, _typed_by())
+
+
+def _role(user: User, options: dict[str, Any]) -> str | None:
+    """Return the role that the options ask for, or None where they ask for none."""
+    if options.get("administrator"):
+        return "administrator" if options["administrator"] == "yes" else "user"
+    if options.get("process_manager") and not user.is_superuser:  # an administrator is one anyway
+        return "process manager" if options["process_manager"] == "yes" else "user"
+    return None
+
+
+def _typed_by() -> str:
+    return f"manage.py, {getpass.getuser()}"
 
 
 def _line(user: User) -> str:

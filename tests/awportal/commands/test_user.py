@@ -56,7 +56,7 @@ def test_what_is_wrong_is_said(arguments: tuple[str, ...], said: str) -> None:
 
 def test_a_name_is_taken_once() -> None:
     run("create", "anna")
-    with pytest.raises(CommandError, match="there is a user 'anna' already"):
+    with pytest.raises(CommandError, match="there is a user anna already"):
         run("create", "anna")
 
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from archive.models import Product, SavedSelection
+from archive.models import Membership, Product, Project, SavedSelection
 from awportal.models import ApiToken
 from awportal.tokens import make_token
 from processing_units.frontend.models import Batch, CodeBundle, ProcessingUnit, Run
@@ -61,6 +61,22 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "sources": ("get", 404, 404, 404, 404),  # a bias has no sources: of lists see test_viewer.py
     "source": ("get", 404, 404, 404, 404),
     "download": ("get", 404, 404, 302, 404),
+    "projects": ("get", LOGIN, 200, 200, 200),
+    "new-project": ("post", LOGIN, 403, 403, 403),  # staff is no administrator
+    "project": ("get", LOGIN, 200, 200, 200),  # what each sees there: test_projects.py
+    "change-project": ("post", LOGIN, 403, 403, 403),  # Anna is a member of it, and no manager
+    "join-project": ("post", LOGIN, 302, 422, 302),  # Anna is in it already
+    "answer-request": ("post", LOGIN, 403, 403, 403),
+    "change-member": ("post", LOGIN, 403, 403, 403),
+    "people": ("get", LOGIN, 403, 403, 403),  # for administrators: test_people.py
+    "new-person": ("post", LOGIN, 403, 403, 403),
+    "person": ("get", LOGIN, 403, 403, 403),
+    "change-person": ("post", LOGIN, 403, 403, 403),
+    "person-link": ("post", LOGIN, 403, 403, 403),
+    "person-sign-out": ("post", LOGIN, 403, 403, 403),
+    "person-quota": ("post", LOGIN, 403, 403, 403),
+    "set-password": ("get", 200, 200, 200, 200),  # the link of the table is void, and says so
+    "changes": ("get", LOGIN, 200, 200, 200),  # each their own: test_changes.py
     "recipes": ("get", 200, 200, 200, 200),
     "recipe": ("get", 200, 200, 200, 200),
     "run-recipe": ("get", LOGIN, 200, 200, 200),
@@ -124,7 +140,12 @@ def filled(
     """The values that routes are filled with: things of Anna's."""
     token, _ = make_token(anna, "laptop")
     selection = SavedSelection.objects.create(key="k", name="mine", owner=anna, filters={"chip": "ccd1"})
+    project = Project.objects.create(name="M13", is_listed=True)
+    Membership.objects.create(project=project, user=anna)
     return {
+        "projects/<int:pk>": f"projects/{project.pk}",
+        "people/<int:pk>": f"people/{anna.pk}",
+        "<slug:uidb64>/<slug:token>": "MQ/a-b",
         "products/<int:pk>": f"products/{private.pk}",
         "runs/<int:pk>": f"runs/{run.pk}",
         "code/<int:pk>": f"code/{bundle.pk}",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from archive.context import Context, context_of
-from archive.models import Lineage, Membership, Privilege, Product, Profile, Project, Publication
+from archive.models import Lineage, Membership, Privilege, Product, Profile, Project
 from archive.queries import codes_behind
 from dataserver.store import Store
 from processing_units.code_shipping.packing import pack
@@ -16,7 +16,7 @@ from processing_units.contract import ClusterManagerUp, Submission
 from processing_units.frontend.bundles import accept_bundle, keep_bundle
 from processing_units.frontend.cluster_managers import up
 from processing_units.frontend.models import CodeBundle, ProcessingUnit, Run
-from processing_units.frontend.publishing import open_levels, publish, unaccepted_code
+from processing_units.frontend.publishing import open_levels, publications_of, publish, unaccepted_code
 from processing_units.frontend.refusals import NotAllowed, NotFound
 from processing_units.frontend.submit import plan, submit
 from recipes.errors import UsageError
@@ -80,12 +80,12 @@ def test_a_product_rises_level_by_level_by_those_who_may_and_each_step_is_kept(
     assert Product.objects.get(pk=product.pk).project == project
     assert publish([product.pk], Privilege.VO, boss) == 1
     assert publish([product.pk], Privilege.WORLD, boss) == 0  # nothing goes down
-    steps = Publication.objects.values_list("who", "privilege_before", "privilege_after", "project__name")
+    steps = publications_of(product).values_list("who", "value_before", "value_after", "project__name")
     assert list(steps) == [
-        ("sue", 1, 2, "KIDS"),
-        ("boss", 2, 3, "KIDS"),
-        ("boss", 3, 4, "KIDS"),
-        ("boss", 4, 5, "KIDS"),
+        ("sue", "1", "2", "KIDS"),
+        ("boss", "2", "3", "KIDS"),
+        ("boss", "3", "4", "KIDS"),
+        ("boss", "4", "5", "KIDS"),
     ]
     assert level_of(product) == Privilege.VO
 
@@ -98,7 +98,7 @@ def test_what_belongs_to_no_project_goes_to_all_users_and_no_further(context: Co
     with pytest.raises(NotAllowed, match="only a manager of a project"):
         publish([product.pk], Privilege.WORLD, context)
     assert publish([product.pk], Privilege.ALL_USERS, context) == 1
-    assert Publication.objects.values_list("privilege_before", "privilege_after").get() == (1, 3)
+    assert publications_of(product).values_list("value_before", "value_after").get() == ("1", "3")
 
 
 def test_a_project_that_is_not_one_s_own_cannot_be_named(sue: Context, context: Context, project: Project) -> None:
@@ -131,7 +131,7 @@ def test_all_of_them_or_none(sue: Context, context: Context) -> None:
     with pytest.raises(NotAllowed, match="visitors"):
         publish([hers.pk], Privilege.ALL_USERS, Context())
     assert level_of(hers) == Privilege.MYDB
-    assert not Publication.objects.exists()
+    assert not publications_of(hers).exists()
 
 
 def test_results_of_shipped_code_wait_until_a_manager_has_accepted_it(

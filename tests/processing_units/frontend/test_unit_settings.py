@@ -9,8 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from archive.audit import Subject, changes_of
 from archive.context import Context, context_of
-from archive.models import Privilege
+from archive.models import Change, Privilege
 from dataserver.store import Store
 from processing_units.contract import Claim, JobState, RunStatus
 from processing_units.frontend.cancel import cancel_on_unit, cancel_own
@@ -19,7 +20,7 @@ from processing_units.frontend.claim import _take, claim
 from processing_units.frontend.cluster_managers import seen
 from processing_units.frontend.commit import commit
 from processing_units.frontend.data_servers import register
-from processing_units.frontend.models import Chain, ClusterManagerRecord, Job, ProcessingUnit, Run, UnitChange
+from processing_units.frontend.models import Chain, ClusterManagerRecord, Job, ProcessingUnit, Run
 from processing_units.frontend.move import move_run, units_to_move_to
 from processing_units.frontend.permissions import runs_allowed_on, type_of, why_not_allowed
 from processing_units.frontend.refusals import NotAllowed, NotNow, TooLate
@@ -122,17 +123,17 @@ def test_what_cannot_be_is_told_and_nothing_is_changed(
     assert refused.value.hint
     unit.refresh_from_db()
     assert unit.slots == 0
-    assert not UnitChange.objects.exists()
+    assert not Change.objects.exists()
 
 
 def test_it_is_written_down_who_changed_what(unit: ProcessingUnit, manager: Context) -> None:
     change_unit(unit, {"slots": "4", "accepting": "yes"}, manager)
     change_unit(unit, {"accepting": "no"}, manager)
-    rows = UnitChange.objects.order_by("pk").values_list("who", "setting", "value_before", "value_after")
+    rows = Change.objects.order_by("pk").values_list("who", "what", "value_before", "value_after")
     assert list(rows) == [("mona", "slots", "0", "4"), ("mona", "accepting", "yes", "no")]
-    assert abs((timezone.now() - UnitChange.objects.earliest("pk").made).total_seconds()) < 60
+    assert abs((timezone.now() - Change.objects.earliest("pk").made).total_seconds()) < 60
     User.objects.filter(username="mona").delete()
-    assert UnitChange.objects.filter(who="mona", user=None).count() == 2
+    assert Change.objects.filter(who="mona", user=None).count() == 2
 
 
 def test_who_may_change_what(unit: ProcessingUnit, user: User, context: Context, manager: Context) -> None:
@@ -303,7 +304,7 @@ def test_the_default_that_fits_best_is_taken(unit: ProcessingUnit) -> None:
     assert submitted(chooser).unit.name != "noise", "a default that takes nothing now is passed over"
     change(units["all"], default="ReadNoise:1")
     assert shown(units["noise-ones"])["default"] == "Bias:1"
-    taken = UnitChange.objects.filter(unit=units["noise-ones"]).latest("pk")
+    taken = changes_of(Subject.UNIT, units["noise-ones"].pk).latest("pk")
     assert (taken.value_before, taken.value_after) == ("Bias:1,ReadNoise:1", "Bias:1")
 
 
