@@ -48,6 +48,10 @@ SECTIONS = {
     "code": "code-shipping",
     "units": "users#units",
     "data-servers": "data-servers",
+    "projects": "users#projects",
+    "people": "managers#people",
+    "changes": "managers#people",
+    "welcome": "users#log-in",
 }
 
 

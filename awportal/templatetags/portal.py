@@ -15,8 +15,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from archive.context import context_of
-from awportal.help_pages import section_for
 from archive.models import Change, Privilege, Product, Validity
+from awportal.help_pages import section_for
 from awportal.people.projects import requests_to_answer
 from processing_units.frontend.expected import told
 from processing_units.frontend.models import CodeBundle
