@@ -94,6 +94,10 @@ class Portal:
         """Return one product with QC and lineage."""
         return self._json("GET", f"/products/{number}")
 
+    def samp_messages(self, number: int) -> Json:
+        """Return a product's name, and the messages of SAMP by which other programs load it."""
+        return self._json("GET", f"/products/{number}/samp")
+
     def nights(self, instrument: str, limit: int) -> list[Json]:
         """Return the nights of which there are raw frames, newest first."""
         return list(self._json("GET", "/nights", params={"instrument": instrument, "limit": limit})["items"])

@@ -145,7 +145,7 @@ def publish(
     if bool(numbers) == (run is not None) or (kind and run is None):
         raise UsageProblem("say which products", hint="awrecipe publish 12-18 --privilege 3, or --run 7 --privilege 3")
     with session_of(context).open() as portal:
-        wanted = _numbers(numbers) if numbers else [int(each["id"]) for each in portal.products(run=run, kind=kind)]
+        wanted = numbers_of(numbers) if numbers else [int(each["id"]) for each in portal.products(run=run, kind=kind)]
         if not wanted:
             raise UsageProblem(
                 f"run {run} has made no such product", hint=f"`awrecipe products --run {run}` lists them"
@@ -159,7 +159,8 @@ def publish(
     say(f"{counted(raised, 'product')} published to level {privilege}{before}")
 
 
-def _numbers(texts: list[str]) -> list[int]:
+def numbers_of(texts: list[str]) -> list[int]:
+    """Return the products' numbers that were typed."""
     from awclient.recipe_options import parse_ids
 
     return [number for text in texts for number in parse_ids(text, "products")]
@@ -167,7 +168,7 @@ def _numbers(texts: list[str]) -> list[int]:
 
 def _wanted(portal: Portal, numbers: list[str], filters: dict[str, Any]) -> list[Json]:
     if numbers:
-        return [portal.product(number) for number in _numbers(numbers)]
+        return [portal.product(number) for number in numbers_of(numbers)]
     if not any(filters.values()):
         raise UsageProblem(
             "no product is named", hint="name them by number, or by --run, --kind, --night, --instrument, --selection"

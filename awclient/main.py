@@ -24,6 +24,7 @@ from awclient import (
     parameter_sets,
     projects_command,
     run_commands,
+    samp_command,
     selections_command,
     units_command,
 )
@@ -41,6 +42,7 @@ app = typer.Typer(
 run_commands.register(app)
 batch_commands.register(app)
 data_commands.register(app)
+samp_command.register(app)
 impact_commands.register(app)
 night_command.register(app)
 converge_command.register(app)

@@ -20,6 +20,7 @@ from archive.queries import ancestors, select
 from archive.saved_selections import parse
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
+from awportal.samp_messages import messages_for
 from dataserver.formats import formats_for
 from dataserver.signing import signed_url
 from processing_units.frontend.publishing import MOST_AT_ONCE, publications_of, publish, unaccepted_code
@@ -117,6 +118,13 @@ class ProductDetails(ProductInformation):
     formats: list[str]
     publications: list[PublicationStep]
     held_back: str
+
+
+class ProductMessages(BaseModel):
+    """A product as messages of SAMP (``samp.mtype``, ``samp.params``), the one to be preferred first."""
+
+    name: str
+    messages: list[dict[str, Any]]
 
 
 class PublishRequest(BaseModel):
@@ -256,6 +264,12 @@ def download_product(request: HttpRequest, number: int, format: str = "fits") ->
         format=chosen.name if converted else "",
     )
     return HttpResponseRedirect(address)
+
+
+@router.get("/products/{int:number}/samp", response=ProductMessages)
+def samp_messages(request: HttpRequest, number: int) -> ProductMessages:
+    """Return the messages by which DS9, TOPCAT and Aladin load a product; their addresses are good for 15 minutes."""
+    return ProductMessages(**messages_for(_find(request, number)))
 
 
 def describe_all(request: HttpRequest, products: QuerySet[Product]) -> list[ProductInformation]:

@@ -19,12 +19,14 @@ from awportal.command_line import number_ranges
 from awportal.filters import FIELDS, LINKED, RARER, choices, columns, given_filters, holding
 from awportal.htmx import wants_part
 from awportal.listing import facets, products_page, with_pictures
+from awportal.views.samp import may_call_a_hub
 from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
 
 
 @require_safe
 @never_cache
+@may_call_a_hub
 def archive(request: HttpRequest) -> HttpResponse:
     """List products."""
     context = context_of(request.user)

@@ -20,6 +20,7 @@ from awportal.pictures.frame_file import FrameError
 from awportal.product_page import frame_of, headers_of, look_at, publishing_of, trends
 from awportal.stored_files import content_of, download_url, file_name, picture_of
 from awportal.views.errors import refusals_told
+from awportal.views.samp import may_call_a_hub
 from dataserver.formats import formats_for
 from processing_units.frontend.models import Job
 from processing_units.frontend.permissions import visible_runs
@@ -33,6 +34,7 @@ _SHOWN_ATTRIBUTES = 60
 
 
 @require_safe
+@may_call_a_hub
 def product(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a product."""
     context = context_of(request.user)

@@ -17,6 +17,7 @@ from awportal.pictures.viewing import VERSION
 from awportal.product_page import LISTS_ON_FRAMES, lists_on
 from awportal.stored_files import content_of, local_file, tile_of, view_of
 from awportal.views.products import find_product
+from awportal.views.samp import may_call_a_hub
 from recipes.catalogue import find_recipe
 
 IMAGES = {"raw", "image", "mask"}
@@ -24,6 +25,7 @@ _KEPT = "private, max-age=86400"
 
 
 @require_safe
+@may_call_a_hub
 def view_frame(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the viewer."""
     found = _frame(request, pk)

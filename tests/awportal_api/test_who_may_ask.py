@@ -32,7 +32,7 @@ def test_the_interface_has_what_the_command_line_needs() -> None:
         "/products/publish", "/selections", "/selections/{name}", "/nights", "/nights/log",
         "/ingest", "/ingest/catalogue", "/ingest/reduced", "/limits", "/limits/learn",
         "/products/{number}/verdict", "/products/{number}/impact", "/products/{number}/reprocess",
-        "/limits/clear",
+        "/limits/clear", "/products/{number}/samp",
         "/plan", "/runs", "/runs/{number}", "/runs/{number}/jobs/{job}/log", "/runs/{number}/cancel",
         "/runs/{number}/retry", "/runs/{number}/archive", "/runs/{number}/move", "/runs/cancel", "/quota",
         "/quota/{name}",

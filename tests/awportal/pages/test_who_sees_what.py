@@ -33,6 +33,7 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "new-token": ("post", LOGIN, 422, 422, 422),
     "end-token": ("post", LOGIN, 404, 302, 404),
     "archive": ("get", 200, 200, 200, 200),
+    "samp-messages": ("get", 422, 422, 422, 422),  # without a product there is nothing to send
     "use-products": ("get", 302, 302, 302, 302),
     "calibrations": ("get", 200, 200, 200, 200),
     "change-timestamps": ("post", LOGIN, 404, 302, 404),
