@@ -5,7 +5,7 @@ RUN = .venv/bin/python
 TEST_ARGUMENTS ?=
 # Most tests wait for processes: one more worker than there are cores (with two a core what waits was starved). Files stay together, so that each starts its servers once.
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
-# Nights on several machines and under faults take as long as all the rest, as do comparisons: targets of their own.
+# Nights on several machines and under faults take as long as all the rest, as do comparisons and the walk: targets of their own.
 WAYS = tests/ways tests/chaos tests/night/test_faults_in_a_night.py
 PEERS = tests/peers
 # Tests keep their secrets and data out of the portal's own state directory.
@@ -24,11 +24,15 @@ demo: set-up ## set up, start all, observe and reduce a night; NIGHT=DIR for you
 serve: set-up ## start the portal on the data kept in var/
 	@$(RUN) -m awportal.launcher serve --port $(PORT)
 
-test: set-up-development ## the test suite, but for test-ways and peers; TEST_ARGUMENTS= goes to pytest
-	@$(PYTEST) $(or $(TEST_ARGUMENTS),$(addprefix --ignore=,$(WAYS) $(PEERS)) --durations 25 --durations-min 10)
+test: set-up-development ## the test suite, but for test-ways, walk and peers; TEST_ARGUMENTS= goes to pytest
+	@$(PYTEST) $(or $(TEST_ARGUMENTS),$(addprefix --ignore=,$(WAYS) $(PEERS) tests/walk) --durations 25 --durations-min 10)
 
 test-ways: set-up-development ## the five ways of working on short nights, wrong clocks, full disks, a sample of the chaos suite
 	@$(PYTEST) $(WAYS) --durations 0 --durations-min 10
+
+.PHONY: walk
+walk: set-up-development ## every role through every page in a browser, at two widths and in both themes, with axe; pictures in build/walk
+	@mkdir -p $(TEST_HOME) && AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/walk --durations 0 --durations-min 5
 
 lint: set-up-development ## format, lint, types, import contracts, docstrings, migrations
 	@$(RUN) -m ruff format --check .

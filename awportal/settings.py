@@ -42,6 +42,15 @@ def _seconds(name: str, default: float) -> float:
         raise ImproperlyConfigured(f"AWPORTAL_{name} is {_text(name)!r}; write a number of seconds") from None
 
 
+def _read_file(name: str) -> str:
+    """Return the secret in the file that a setting names."""
+    path = _text(name)
+    try:
+        return Path(path).read_text().strip() if path else ""
+    except OSError as problem:
+        raise ImproperlyConfigured(f"AWPORTAL_{name}: {problem}; name a file that the portal can read") from None
+
+
 def _database(url: str) -> dict[str, object]:
     """Return Django's settings for a database's URL: sqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME, oracle://..."""
     parts = urlsplit(url)
@@ -108,6 +117,20 @@ PROJECTS_FROM_USER_TYPE = _whole_number("PROJECTS_FROM_USER_TYPE", 0)
 CANARY_SECONDS = _seconds("CANARY_SECONDS", 60.0)
 # After a gap of its own longer than a lease a frontend reaps nothing for this long: nodes which waited keep their work.
 GRACE_SECONDS = _seconds("GRACE_SECONDS", 30.0)
+
+# Notices. Without a mail server none go by mail. The password is in a file, never in the environment.
+EMAIL_HOST = _text("SMTP_HOST")
+EMAIL_PORT = _whole_number("SMTP_PORT", 587)
+EMAIL_HOST_USER = _text("SMTP_USER")
+EMAIL_HOST_PASSWORD = _read_file("SMTP_PASSWORD_FILE")
+_smtp_security = _text("SMTP_SECURITY", "starttls")
+if _smtp_security not in {"starttls", "tls", "none"}:
+    raise ImproperlyConfigured(f"AWPORTAL_SMTP_SECURITY is {_smtp_security!r}; write starttls, tls or none")
+EMAIL_USE_TLS, EMAIL_USE_SSL = _smtp_security == "starttls", _smtp_security == "tls"
+EMAIL_TIMEOUT = 30
+DEFAULT_FROM_EMAIL = _text("MAIL_FROM", f"awportal@{urlsplit(BASE_URL).hostname}")
+# Hosts and networks to which webhooks may go though they are not public, or not by https.
+WEBHOOK_HOSTS = [host.strip() for host in _text("WEBHOOK_HOSTS").split(",") if host.strip()]
 
 _secure = BASE_URL.startswith("https://")
 _host = urlsplit(BASE_URL).hostname or "127.0.0.1"

@@ -34,6 +34,7 @@ def retry_batch(batch: Batch, context: Context) -> list[Run]:
         raise TooLate(f"batch {batch.pk} has no failed job to retry")
     # Where it fills the gaps of a night, what rests on these follows again; not where it was cancelled.
     Batch.objects.filter(pk=batch.pk, goal_reason="").update(goal_ended=None)
+    Batch.objects.filter(pk=batch.pk).update(told=None)
     return made
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from processing_units.contract import ALLOWED_CHANGES, JobState
 from processing_units.frontend.models import Job, Run
+from processing_units.frontend.notices.writing import of_ended_run
 
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
 
@@ -52,4 +54,13 @@ def close_ended_runs(run_ids: Iterable[int] | None = None) -> int:
     if run_ids is not None:
         runs = runs.filter(pk__in=list(run_ids))
     is_open = Job.objects.filter(run=OuterRef("pk"), state__in=OPEN_STATES)
-    return runs.filter(~Exists(is_open)).update(ended=Now())
+    return sum(_close(number) for number in runs.filter(~Exists(is_open)).values_list("pk", flat=True))
+
+
+def _close(number: int) -> int:
+    """Write the end of a run, with what its user is told of it; of two that try, one does."""
+    with transaction.atomic():
+        closed = Run.objects.filter(pk=number, ended__isnull=True).update(ended=Now())
+        if closed:
+            of_ended_run(number)
+    return closed

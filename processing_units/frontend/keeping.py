@@ -20,6 +20,7 @@ from processing_units.frontend.changes import OPEN_STATES, close_ended_runs
 from processing_units.frontend.clock import seconds_from_now
 from processing_units.frontend.models import ClusterManagerRecord, CodeBundle, KeeperLock, Run
 from processing_units.frontend.night_goals import continue_goals
+from processing_units.frontend.notices import ended_batches
 from processing_units.frontend.reap import reap_all
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def sweep() -> dict[str, int]:
         "runs closed": close_ended_runs,
         "chains continued": continue_chains,
         "hints sent": dispatch.sweep,
+        "batches told of": ended_batches.tell,
         "users' files counted": quotas.count_bytes,
         "canaries sent": canary.keep_canaries,
         "canaries removed": canary.remove_old_canaries,

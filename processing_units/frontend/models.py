@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 
 from archive.models import Privilege, Product, Project
 from processing_units.contract import FaultKind, JobState
@@ -228,6 +229,7 @@ class Batch(models.Model):
     idempotency_key = models.CharField(max_length=100)
     created = models.DateTimeField()
     made = models.DateTimeField(null=True, blank=True)
+    told = models.DateTimeField(null=True, blank=True, help_text="when a notice of its end was written")
     goal = models.JSONField(default=dict, help_text="of a night whose gaps it fills: instrument, night, kinds, unit")
     goal_ended = models.DateTimeField(null=True, blank=True, help_text="when no gap was left that could be filled")
     goal_reason = models.CharField(max_length=1000, blank=True, help_text="why it ended before")
@@ -397,6 +399,68 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hints} hints for {self.unit}"
+
+
+class NoticeChoice(models.Model):
+    """Of what a user is told when it ends, and how; the key that signs webhooks is made from ``webhook_salt``."""
+
+    class Runs(models.TextChoices):
+        """Of which runs."""
+
+        NONE = "none", "no run"
+        FAILED = "failed", "runs with a failed job"
+        LONG = "long", "failed ones, and those that took long"
+        ALL = "all", "every run"
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notice_choice")
+    runs = models.CharField(max_length=10, choices=Runs, default=Runs.NONE)
+    minutes = models.PositiveIntegerField(default=10, help_text="from which on a run took long")
+    batches_since = models.DateTimeField(null=True, blank=True, help_text="told of batches made later; null: of none")
+    address = models.EmailField(blank=True)
+    confirmed = models.DateTimeField(null=True, blank=True, help_text="when the address was confirmed by its link")
+    webhook = models.CharField(max_length=500, blank=True)
+    webhook_salt = models.CharField(max_length=64, blank=True)
+
+    def __str__(self) -> str:
+        return f"what {self.user} is told of"
+
+    @property
+    def ways(self) -> list[str]:
+        """The ways that notices take to this user."""
+        mail = [Notice.Way.MAIL.value] if self.address and self.confirmed else []
+        return mail + ([Notice.Way.WEBHOOK.value] if self.webhook else [])
+
+
+class Notice(models.Model):
+    """One message to one user, written with what it tells of and sent by the keeper; ``occasion`` is there once."""
+
+    class Way(models.TextChoices):
+        """How it goes."""
+
+        MAIL = "mail", "e-mail"
+        WEBHOOK = "webhook", "webhook"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices")
+    way = models.CharField(max_length=10, choices=Way)
+    occasion = models.CharField(max_length=200, unique=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, null=True, blank=True)
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, null=True, blank=True)
+    address = models.EmailField(blank=True, help_text="that is to be confirmed; a test where run and batch are null")
+    written = models.DateTimeField(db_default=Now())
+    not_before = models.DateTimeField(db_default=Now())
+    tries = models.PositiveSmallIntegerField(default=0)
+    sent = models.DateTimeField(null=True, blank=True)
+    given_up = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(max_length=500, blank=True, help_text="why the last try failed")
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["sent", "given_up", "not_before"], name="notice_due"),
+            models.Index(fields=["user", "written"], name="notice_of_user"),
+        ]
+
+    def __str__(self) -> str:
+        return self.occasion
 
 
 class KeeperLock(models.Model):

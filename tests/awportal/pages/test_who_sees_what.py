@@ -13,7 +13,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from archive.models import Membership, Product, Project, SavedSelection
 from awportal.models import ApiToken
 from awportal.tokens import make_token
-from processing_units.frontend.models import Batch, CodeBundle, ProcessingUnit, Run
+from processing_units.frontend.models import Batch, CodeBundle, NoticeChoice, ProcessingUnit, Run
+from processing_units.frontend.notices.texts import address_token
 
 LOGIN = "login"  # sent to the log-in page
 
@@ -32,6 +33,10 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "remove-environment": ("post", LOGIN, 302, 302, 302),
     "new-token": ("post", LOGIN, 422, 422, 422),
     "end-token": ("post", LOGIN, 404, 302, 404),
+    "notices": ("get", LOGIN, 200, 200, 200),
+    "new-webhook-key": ("post", LOGIN, 302, 302, 302),
+    "test-notices": ("post", LOGIN, 302, 302, 302),
+    "confirm-address": ("get", LOGIN, 404, 200, 404),
     "archive": ("get", 200, 200, 200, 200),
     "samp-messages": ("get", 422, 422, 422, 422),  # without a product there is nothing to send
     "use-products": ("get", 302, 302, 302, 302),
@@ -134,12 +139,19 @@ def test_the_table_knows_every_address() -> None:
     assert set(addresses()) == set(TABLE)
 
 
+def test_the_walk_through_every_page_knows_every_address() -> None:
+    from tests.walk.places import unknown
+
+    assert unknown() == []
+
+
 @pytest.fixture
 def filled(
     private: Product, run: Run, unit: ProcessingUnit, anna: User, bundle: CodeBundle, batch: Batch
 ) -> dict[str, str]:
     """The values that routes are filled with: things of Anna's."""
     token, _ = make_token(anna, "laptop")
+    NoticeChoice.objects.create(user=anna, address="anna@example.org")
     selection = SavedSelection.objects.create(key="k", name="mine", owner=anna, filters={"chip": "ccd1"})
     project = Project.objects.create(name="M13", is_listed=True)
     Membership.objects.create(project=project, user=anna)
@@ -161,6 +173,7 @@ def filled(
         "units/<slug:name>": f"units/{unit.name}",
         "<path:instrument>/<slug:night>": "simcam/2026-03-14",
         "<slug:role>": "raw_bias",
+        "<str:token>": address_token(anna.pk, "anna@example.org"),
         "<slug:size>": "thumb",
         "<slug:format_name>": "fits",
         "<int:place>/<int:level>/<int:column>/<int:row>": "1/0/0/0",

@@ -228,8 +228,7 @@ def test_a_flushed_broker_loses_nothing(
     with running("keeper", **FAST), running("frontend", "local", **FAST):
         eventually(node.is_served, what="the frontend")
         assert redis.command("LLEN", "unit.local") == 2 * unit.slots
-        redis.command("FLUSHALL")
-        assert redis.command("LLEN", "unit.local") == 0
+        redis.command("FLUSHALL")  # what the next sweep sends may be there at once
         with hints:
             eventually(lambda: Job.objects.filter(state="done").count() > 10, 30, "the first ten")
             redis.command("FLUSHALL")

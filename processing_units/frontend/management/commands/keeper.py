@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -17,11 +18,13 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from processing_units.frontend import data_servers, keeping
+from processing_units.frontend.notices import sending
 from processing_units.named_points import reach
 
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_SECONDS = 15.0
+_NOTICES_EVERY_SECONDS = 2.0
 
 
 class Command(BaseCommand):
@@ -40,6 +43,7 @@ class Command(BaseCommand):
         if options["once"]:
             keeping.sweep()
             data_servers.note_trouble()
+            sending.send_due()
             keeping.collect()
             return
         end = threading.Event()
@@ -58,7 +62,11 @@ class Keeper:
 
     def run(self, end: threading.Event) -> None:
         """Sweep every few seconds until `end`."""
-        threading.Thread(target=self._look_at_data_servers, args=(end,), daemon=True).start()
+        for every, what in (
+            (_LOOK_EVERY_SECONDS, data_servers.note_trouble),
+            (_NOTICES_EVERY_SECONDS, sending.send_due),
+        ):
+            threading.Thread(target=self._beside, args=(end, every, what), daemon=True).start()
         while not end.is_set():
             close_old_connections()
             try:
@@ -73,14 +81,16 @@ class Keeper:
         except (DatabaseError, InterfaceError):
             log.warning("the lock could not be released; it ends by itself")
 
-    def _look_at_data_servers(self, end: threading.Event) -> None:
-        """Look in a thread of its own: one that is away is waited for, and nobody is to wait with it."""
-        while not end.wait(_LOOK_EVERY_SECONDS):
+    def _beside(self, end: threading.Event, every: float, what: Callable[[], object]) -> None:
+        """Do something in a thread of its own: a server that is away is waited for, and nobody is to wait with it."""
+        while not end.wait(every):
             if self._has_lock:
                 try:
-                    data_servers.note_trouble()
+                    what()
                 except (DatabaseError, InterfaceError) as error:
-                    log.warning("the data servers were not looked at: %s", str(error).strip())
+                    log.warning("%s did not end: %s", what.__module__, str(error).strip())
+                except Exception:  # the edge: the next turn follows
+                    log.exception("%s failed", what.__module__)
                 finally:
                     connections.close_all()
 
@@ -96,6 +106,7 @@ class Keeper:
             log.info("%s", ", ".join(f"{number} {name}" for name, number in done.items()))
         if time.monotonic() >= self._next_collection and keeping.hold_lock(self._holder):
             self._next_collection = time.monotonic() + keeping.COLLECT_EVERY.total_seconds()
+            sending.forget_old()
             gone = keeping.collect()
             if gone:
                 log.info("%d files that were never committed were collected", gone)
