@@ -24,6 +24,7 @@ from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from archive.context import context_of  # noqa: E402
 from archive.models import Membership, Privilege, Product, Profile, Project, SavedSelection, Validity  # noqa: E402
 from awportal.environment import keep_environment  # noqa: E402
+from awportal.models import JoinRequest  # noqa: E402
 from awportal.tokens import make_token  # noqa: E402
 from processing_units.contract import BatchMakeRequest, BatchRequest  # noqa: E402
 from processing_units.frontend import batches  # noqa: E402
@@ -60,11 +61,19 @@ OWNER = "type 4"
 
 def main() -> None:
     """Fill the portal and tell what is where."""
-    project = Project.objects.create(name="survey", description="The small survey of the simulated camera.")
+    project = Project.objects.create(
+        name="survey", description="The small survey of the simulated camera.", is_listed=True
+    )
     people = {role: _person(role, project, **given) for role, given in ROLES.items()}
     owner = people[OWNER]
     _give_all_to(owner, project)
     unit = _units(owner)
+    JoinRequest.objects.create(
+        project=project,
+        user=User.objects.create_user("newcomer"),
+        words=f"I took the night. {HOSTILE}",
+        made=database_now(),
+    )
     run = _half_failed_run(owner, project, ProcessingUnit.objects.get(name="local"))
     _waiting_run(owner, unit)
     planned, made = _batches(owner)
@@ -91,6 +100,9 @@ def main() -> None:
                     "units/<slug:name>": ["units/local", f"units/{unit.name}"],
                     "<path:instrument>/<slug:night>": [f"{night.instrument}/{night.night}"],
                     "<slug:role>": ["raw_bias"],
+                    "projects/<int:pk>": [f"projects/{project.pk}"],
+                    "people/<int:pk>": [f"people/{owner.pk}"],
+                    "<slug:uidb64>/<slug:token>": ["MQ/a-b"],
                     "help/<path:name>": ["help/users", "help/batches", "help/performance"],
                     "<str:token>": [_notices(owner, run)],
                 },

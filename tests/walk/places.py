@@ -23,6 +23,9 @@ PATTERNS = (
     "<slug:role>",
     "<str:token>",
     "help/<path:name>",
+    "projects/<int:pk>",
+    "people/<int:pk>",
+    "<slug:uidb64>/<slug:token>",
 )
 # Pages that look otherwise with a query: an error that tells the way, a form that was begun, a list with filters.
 WITH_QUERY = {
