@@ -81,8 +81,10 @@ def _database(url: str) -> dict[str, object]:
         "CONN_HEALTH_CHECKS": True,
     }
     if parts.scheme == "postgresql":
-        # A pool, because a portal thread would otherwise open a connection a request.
-        database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 8, "timeout": 20}, **dict(parse_qsl(parts.query))}
+        # A pool, because a portal thread would otherwise open a connection a request. Binding by the server, because
+        # only so can a unit's frontend have its statements prepared (unit_server.py).
+        usual = {"pool": {"min_size": 1, "max_size": 8, "timeout": 20}, "server_side_binding": True}
+        database["OPTIONS"] = {**usual, **dict(parse_qsl(parts.query))}
         if not database["HOST"]:
             database["HOST"] = dict(parse_qsl(parts.query)).get("host", "")
     return database
