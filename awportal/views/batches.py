@@ -27,7 +27,7 @@ from processing_units.frontend.cancel import cancel_batch
 from processing_units.frontend.models import Job
 from processing_units.frontend.permissions import find_batch, visible_batches
 from processing_units.frontend.refusals import ScriptWrong, TooLate
-from processing_units.wording import counted
+from processing_units.wording import counted, first_fault
 from recipes.errors import UsageError
 
 _BATCHES_SHOWN = 25
@@ -73,8 +73,7 @@ def new_batch(request: HttpRequest) -> HttpResponse:
             )
             return redirect("batch", draft(asked, context).pk)
         except ValidationError as refused:
-            first = refused.errors(include_url=False)[0]
-            form["error"] = f"{first['loc'][0]}: {first['msg']}"
+            form["error"] = first_fault(refused)
         except UsageError as refused:
             form["error"], form["hint"] = refused.message, refused.hint
             form["error_line"] = refused.line if isinstance(refused, ScriptWrong) else 0

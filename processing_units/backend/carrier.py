@@ -23,6 +23,7 @@ from dataserver.errors import DataServerError, FetchFailed, WrongDigest
 from dataserver.upstream import Upstream
 from processing_units.backend.ssh_connection import SshConnection, SshError
 from processing_units.contract import CarryAnswer, CarryRequest
+from processing_units.wording import first_fault
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,7 @@ class Carrier:
             try:
                 request = CarryRequest.model_validate_json(said)
             except ValidationError as error:
-                reason = error.errors(include_url=False)[0]["msg"]
-                self._answer(connection, CarryAnswer(error=f"no request: {reason}", transient=False))
+                self._answer(connection, CarryAnswer(error=f"no request: {first_fault(error)}", transient=False))
                 return
             self._answer(connection, self._at_work(connection, request))
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from processing_units.contract import BackendDirections, PlaceState
+from processing_units.wording import first_fault
 
 # How `Kind.ended` tells of a cluster manager that left in order: nothing to warn of, nothing to wait for.
 DRAINED = "drained"
@@ -141,7 +142,5 @@ def settings_of(kind: type[Kind], given: Mapping[str, Any]) -> KindSettings:
     try:
         return kind.Settings.model_validate(dict(given))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
         known = ", ".join(kind.Settings.model_fields) or "none"
-        raise SettingsError(f"{where}: {first['msg']}; settings of kind {kind.name}: {known}") from error
+        raise SettingsError(f"{first_fault(error)}; settings of kind {kind.name}: {known}") from error

@@ -19,6 +19,7 @@ from processing_units.contract import (
     JobSpec,
     Welcome,
 )
+from processing_units.wording import first_fault
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
@@ -111,7 +112,7 @@ class Frontend:
         try:
             return model.model_validate_json(answer.content)
         except ValidationError as error:
-            raise FrontendAwayError(f"an answer that is no {model.__name__}: {error.errors()[0]['msg']}") from error
+            raise FrontendAwayError(f"an answer that is no {model.__name__}: {first_fault(error)}") from error
 
 
 def what_and_hint(answer: httpx.Response) -> tuple[str, str]:

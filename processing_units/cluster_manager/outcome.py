@@ -17,6 +17,7 @@ from processing_units.cluster_manager.faults import FaultError, disk_full
 from processing_units.cluster_manager.fork_server import Ended
 from processing_units.cluster_manager.watchdog import Watched, oom_kills
 from processing_units.contract import FaultKind, StagedProduct
+from processing_units.wording import first_fault
 
 RESULT_FILE = "result.json"
 _LARGEST_RESULT = 16 * 1024 * 1024  # more than a commit may carry
@@ -93,7 +94,7 @@ def _read_result(path: Path) -> _Result | None:
     except OSError:
         return None
     except (ValueError, ValidationError, RecursionError) as error:
-        detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        detail = first_fault(error) if isinstance(error, ValidationError) else str(error)
         raise FaultError(
             FaultKind.FATAL,
             f"The job's result file cannot be read: {detail}",

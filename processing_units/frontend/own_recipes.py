@@ -21,6 +21,7 @@ from dataserver.errors import DataServerError
 from dataserver.store import Store
 from processing_units.frontend.bundles import bundle_to_run
 from processing_units.frontend.models import CodeBundle
+from processing_units.wording import first_fault
 from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
 from recipes.kinds import KINDS
@@ -201,10 +202,8 @@ def _ask(bundle: CodeBundle) -> tuple[list[dict[str, Any]] | None, str]:
     try:
         return [told.model_dump(mode="json") for told in _ALL_TOLD.validate_json(asked.stdout)], ""
     except (ValidationError, ValueError, RecursionError) as error:
-        first = error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else None
-        where = ".".join(str(part) for part in first["loc"]) if first else ""
-        what = first["msg"] if first else "it is not JSON"
-        printable = "".join(letter for letter in f"{where}: {what}" if letter.isprintable())
+        what = first_fault(error) if isinstance(error, ValidationError) else "it is not JSON"
+        printable = "".join(letter for letter in what if letter.isprintable())
         return None, f"what your code tells of its recipes is wrong at {printable}"[:_LONGEST_REASON]
 
 

@@ -32,6 +32,7 @@ from processing_units.frontend.heartbeat import heartbeat
 from processing_units.frontend.models import Attempt, ProcessingUnit
 from processing_units.frontend.refusals import TooLate
 from processing_units.joining.single_file import single_file
+from processing_units.wording import first_fault
 from recipes.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -183,9 +184,7 @@ def _read(request: HttpRequest, model: type[_Message]) -> _Message:
             body = json.dumps(storable(json.loads(body))).encode()
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the message"
-        raise _Refused(400, f"{where}: {first['msg']}", f"send a {model.__name__}") from None
+        raise _Refused(400, first_fault(error, whole="the message"), f"send a {model.__name__}") from None
     except (ValueError, RecursionError):  # also bytes that are no UTF-8, and numbers too long to read
         raise _Refused(400, "the message is not JSON", f"send a {model.__name__}") from None
 

@@ -22,6 +22,7 @@ from processing_units.frontend.models import BackendState, ProcessingUnit
 from processing_units.frontend.permissions import manages_units
 from processing_units.frontend.refusals import NotAllowed, NotFound
 from processing_units.frontend.unit_settings import Changed, note_changes
+from processing_units.wording import first_fault
 from recipes.errors import UsageError
 
 KINDS = ("lan",)
@@ -135,10 +136,8 @@ def _hosts(unit: ProcessingUnit) -> list[LanHost]:
     try:
         return [LanHost.model_validate(host) for host in found]
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"kind_settings: hosts: {where}: {first['msg']}", hint=f"mend it: awrecipe units set {unit.name}"
+            f"kind_settings: hosts: {first_fault(error)}", hint=f"mend it: awrecipe units set {unit.name}"
         ) from None
 
 
@@ -156,7 +155,7 @@ def _read(name: str, texts: Mapping[str, str]) -> LanHost:
         return LanHost.model_validate({"name": name, **wanted})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = str(first["loc"][0]) if first["loc"] else ""
+        where = str(first["loc"][0]) if first["loc"] else ""  # the field of the form, whatever of it is wrong
         message = first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{where}: {message}" if where else message, hint=FIELDS.get(where, "")) from None
 
