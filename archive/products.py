@@ -215,8 +215,10 @@ def _checked(item: Staged) -> ProductKind:
         raise InvalidProduct(f"{item.name[:80]!r} cannot be a product's name: use letters, digits and . _ + = - only")
     if not _SHA256.fullmatch(item.sha256):
         raise InvalidProduct(f"{item.name}: {item.sha256[:80]!r} is not a sha256")
-    if item.size < 0 or not 0 <= item.quality_flags < 2**31:
-        raise InvalidProduct(f"{item.name}: its size and quality flags must be whole numbers from 0")
+    if not 0 <= item.size < 2**63 or not 0 <= item.quality_flags < 2**31:
+        raise InvalidProduct(
+            f"{item.name}: its size and quality flags must be whole numbers from 0 that a database can keep"
+        )
     return kind
 
 
