@@ -9,6 +9,7 @@ forking is safe; server and children die with their parents.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -175,6 +176,9 @@ def _preload() -> None:
     code_digest()
     load_all()
     del astropy, scipy, running
+    # Or the first full collection in a job would write to, and so copy, every page that it shares with the server.
+    gc.collect()
+    gc.freeze()
 
 
 def _die_with_parent(parent: int) -> None:
