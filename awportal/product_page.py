@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +11,11 @@ from django.urls import reverse
 from archive.context import Context, readable, visible
 from archive.headers import is_private
 from archive.models import Change, Measurement, Privilege, Product, Project
-from awportal.pictures.charts import Chart, curve_chart, histogram_chart, trend_chart
+from awportal.pictures.charts import Chart, histogram_chart, trend_chart
 from awportal.pictures.frame_file import Card, FrameError, open_frame
 from awportal.pictures.preview import CAUSES
 from awportal.pictures.tables import Table, read_table
+from awportal.product_plots import Titled, plots_of, profiles_of
 from awportal.stored_files import content_of, has_picture, local_file, picture_facts
 from processing_units.frontend.models import Run
 from processing_units.frontend.publishing import Unaccepted, open_levels, publications_of, unaccepted_code
@@ -28,6 +28,8 @@ LISTS_ON_FRAMES = {
     "AstrometricParameters": "reduced_science",
 }
 _CURVE_POINTS = 2000
+# Frames with stars: medians of their columns and rows tell little.
+_OF_THE_SKY = {"RegriddedFrame", "CoaddedRegriddedFrame", "WeightFrame"}
 _MOST_LISTS = 20
 
 
@@ -38,7 +40,8 @@ class Look:
     facts: dict[str, Any] = field(default_factory=dict)
     legend: list[tuple[str, int, str]] = field(default_factory=list)
     histogram: Chart | None = None
-    curves: list[Chart] = field(default_factory=list)
+    curves: list[Titled] = field(default_factory=list)
+    profiles: list[Titled] = field(default_factory=list)
     table: Table | None = None
     drawn: bool = False
     problem: str = ""
@@ -62,7 +65,9 @@ def look_at(product: Product) -> Look:
         if content_of(product) in {"table", "values"}:
             with local_file(product) as path:
                 look.table = read_table(path, _CURVE_POINTS)
-            look.curves = _curves(look.table, product.attributes.get("plots") or []) if look.table else []
+            look.curves = plots_of(look.table, product.attributes.get("plots") or []) if look.table else []
+        if content_of(product) in {"raw", "image"} and product.kind not in _OF_THE_SKY:
+            look.profiles = profiles_of(look.facts)
     except FrameError as problem:
         look.problem = str(problem)
     return look
@@ -167,16 +172,3 @@ def _trend(measurement: Measurement, history: list[tuple[float, str, str, bool]]
 def _legend(facts: dict[str, Any]) -> list[tuple[str, int, str]]:
     colours = {cause: "#{:02x}{:02x}{:02x}".format(*tint) for cause, tint in CAUSES.values()}
     return [(cause, count, colours[cause]) for cause, count in facts.get("masked", {}).items() if cause in colours]
-
-
-def _curves(table: Table, plots: Sequence[str]) -> list[Chart]:
-    """Return the plots that the recipe declares: names of two columns, with a blank between."""
-    numeric = [name for name in table.columns if table.numbers(name) is not None]
-    units = dict(zip(table.columns, table.units, strict=True))
-    labels = {name: f"{name} [{units[name]}]" if units[name] else name for name in numeric}
-    pairs = [pair for plot in plots if len(pair := plot.split()) == 2 and set(pair) <= set(numeric)]
-    charts = [
-        curve_chart(list(table.numbers(first)), list(table.numbers(name)), labels[first], labels[name])  # type: ignore[arg-type]
-        for first, name in pairs
-    ]
-    return [chart for chart in charts if chart]

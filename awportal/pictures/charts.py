@@ -27,6 +27,18 @@ class Dot:
     link: str = ""
     this: bool = False
     out: bool = False
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An arrow from one place to another."""
+
+    x: float
+    y: float
+    to_x: float
+    to_y: float
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,10 @@ class Chart:
     dots: list[Dot] = field(default_factory=list)
     limits: list[Line] = field(default_factory=list)
     marks: list[Line] = field(default_factory=list)
+    arrows: list[Arrow] = field(default_factory=list)
+    key: Arrow | None = None  # the arrow that tells the length of the others
+    scale: list[Dot] = field(default_factory=list)  # the colours of the dots, and what their ends stand for
+    scale_ends: tuple[str, str] | None = None
 
     @property
     def bottom(self) -> float:
@@ -75,16 +91,20 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
+    """Where values lie along an axis of a plot."""
+
     low: float
     high: float
     start: float
     end: float
 
     def place(self, value: float) -> float:
+        """Return the place of a value."""
         return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 2)
 
     def ticks(self, wanted: int) -> list[Tick]:
+        """Return about so many ticks at round values."""
         step = _step(self.low, self.high, wanted)
         first = math.ceil(self.low / step - 1e-9)
         places = [index * step for index in range(first, math.floor(self.high / step + 1e-9) + 1)]
@@ -98,7 +118,7 @@ def histogram_chart(counts: Sequence[int], edges: Sequence[float], unit: str, lo
     width, height = 680.0, 240.0
     x = _axis(edges[0], edges[-1], LEFT, width - RIGHT, 0.0)
     top = math.log10(max(counts) + 1) or 1.0
-    y = _Axis(0.0, top, height - BOTTOM, TOP)
+    y = Axis(0.0, top, height - BOTTOM, TOP)
     steps = [f"M{x.place(edges[0])},{y.place(0)}"]
     for count, left, right in zip(counts, edges, edges[1:], strict=False):
         level = y.place(math.log10(count + 1))
@@ -126,7 +146,7 @@ def trend_chart(
     spread = [point[0] for point in good]
     near = [limit for limit in limits if _is_near(limit, spread)]
     y = _axis(min(spread + near), max(spread + near), height - BOTTOM, TOP, 0.08)
-    x = _Axis(0.5, len(good) + 0.5, LEFT, width - RIGHT)
+    x = Axis(0.5, len(good) + 0.5, LEFT, width - RIGHT)
     dots = [
         Dot(x.place(place), y.place(value), title, link, this, not _within(value, lower, upper))
         for place, (value, title, link, this) in enumerate(good, 1)
@@ -138,8 +158,10 @@ def trend_chart(
     )
 
 
-def curve_chart(xs: Sequence[float], ys: Sequence[float], x_label: str, y_label: str) -> Chart | None:
-    """Return a plot of measured points."""
+def curve_chart(
+    xs: Sequence[float], ys: Sequence[float], x_label: str, y_label: str, fit: Sequence[float] = ()
+) -> Chart | None:
+    """Return a plot of measured points; `fit` is what a model says at the same places, drawn as a line."""
     pairs = [(x, y) for x, y in zip(xs, ys, strict=False) if math.isfinite(x) and math.isfinite(y)]
     if len(pairs) < 2:
         return None
@@ -147,15 +169,34 @@ def curve_chart(xs: Sequence[float], ys: Sequence[float], x_label: str, y_label:
     x_axis = _axis(min(x for x, _ in pairs), max(x for x, _ in pairs), LEFT, width - RIGHT, 0.04)
     y_axis = _axis(min(y for _, y in pairs), max(y for _, y in pairs), height - BOTTOM, TOP, 0.06)
     dots = [Dot(x_axis.place(x), y_axis.place(y), f"{x:g}, {y:g}") for x, y in pairs]
-    return Chart(width, height, x_label, y_label, x_axis.ticks(6), y_axis.ticks(5), dots=dots)
+    along = sorted((x, y) for x, y in zip(xs, fit, strict=False) if math.isfinite(x) and math.isfinite(y))
+    path = "M" + "L".join(f"{x_axis.place(x)},{y_axis.place(y)}" for x, y in along) if len(along) > 1 else ""
+    return Chart(width, height, x_label, y_label, x_axis.ticks(6), y_axis.ticks(5), path, dots=dots)
 
 
-def _axis(low: float, high: float, start: float, end: float, margin: float) -> _Axis:
+def profile_chart(values: Sequence[float | None], factor: int, along: str, label: str) -> Chart | None:
+    """Return the medians of a frame's columns (or rows) along it; of `factor` pixels there is one value."""
+    known = [(place, value) for place, value in enumerate(values) if value is not None and math.isfinite(value)]
+    if len(known) < 2:
+        return None
+    width, height = 680.0, 180.0
+    x = Axis(1, len(values) * factor, LEFT, width - RIGHT)
+    spread = [value for _, value in known]
+    y = _axis(min(spread), max(spread), height - BOTTOM, TOP, 0.06)
+    # A hole in the frame is a hole in the line.
+    steps = [
+        f"{'L' if before + 1 == place else 'M'}{x.place((place + 0.5) * factor + 0.5)},{y.place(value)}"
+        for before, (place, value) in zip([-9, *(place for place, _ in known)], known, strict=False)
+    ]
+    return Chart(width, height, along, label, x.ticks(6), y.ticks(4), "".join(steps))
+
+
+def _axis(low: float, high: float, start: float, end: float, margin: float) -> Axis:
     if not high > low:
         room = abs(low) * 0.01 or 1.0
         low, high = low - room, high + room
     extra = (high - low) * margin
-    return _Axis(low - extra, high + extra, start, end)
+    return Axis(low - extra, high + extra, start, end)
 
 
 def _step(low: float, high: float, wanted: int) -> float:

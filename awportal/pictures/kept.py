@@ -16,7 +16,7 @@ from awportal.pictures.preview import make_preview
 from awportal.pictures.source_map import draw_sources
 
 # Changes whenever the same frame would give another picture.
-VERSION = 3
+VERSION = 4
 Size = Literal["page", "thumb"]
 
 # Two at a time bound the portal's memory, however many people open a gallery.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,6 +64,8 @@ class Facts:
     edges: list[float] = field(default_factory=list)
     pixel_scale: float | None = None
     unit: str = ""
+    by_column: list[float | None] = field(default_factory=list)  # medians, of the shrunk frame
+    by_row: list[float | None] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return a plain dictionary."""
@@ -112,7 +115,16 @@ def measure(small: SmallFrame) -> Facts:
     facts.median, facts.mean = float(np.median(sample)), float(np.mean(sample, dtype=np.float64))
     facts.stdev = float(np.std(sample, dtype=np.float64))
     facts.minimum, facts.maximum = float(sample.min()), float(sample.max())
+    facts.by_column, facts.by_row = _profile(small.image, 0), _profile(small.image, 1)
     return facts
+
+
+def _profile(image: NDArray[np.float32], axis: int) -> list[float | None]:
+    """Return the medians along an axis; None where nothing is known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a value
+        medians = np.nanmedian(np.where(np.isfinite(image), image, np.nan), axis=axis)
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in medians]
 
 
 def _edges(sample: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:

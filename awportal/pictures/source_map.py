@@ -19,6 +19,7 @@ _POSITIONS = (
     ("XWIN_IMAGE", "YWIN_IMAGE"),
     ("ALPHA_J2000", "DELTA_J2000"),
     ("ALPHA_SKY", "DELTA_SKY"),
+    ("RA", "DEC"),
 )
 _BRIGHTNESSES = ("FLUX_AUTO", "FLUX_ISO", "FLUX_BEST")
 
@@ -34,12 +35,23 @@ def draw_sources(path: Path) -> tuple[bytes, bytes, dict[str, Any]]:
             break
     else:
         raise FrameError("the table has no positions that could be drawn")
+    if not names[0].endswith("_IMAGE"):
+        x = _eastwards_left(x, y)
     size = _brightness(table)
     good = np.isfinite(x) & np.isfinite(y)
     picture = _draw(x[good], y[good], size[good])
     thumb = picture.resize((160, max(1, 160 * picture.height // picture.width)), Image.Resampling.BOX)
     facts = {"sources": table.rows_in_all, "drawn": int(good.sum()), "axes": list(names)}
     return _png(picture), _png(thumb), facts
+
+
+def _eastwards_left(ra: Any, dec: Any) -> Any:
+    """Return right ascensions as places along x: degrees on the sky, growing to the left, whole across 0 h."""
+    known = ra[np.isfinite(ra) & np.isfinite(dec)]
+    if known.size == 0:
+        return ra
+    offsets = (ra - known[0] + 180.0) % 360.0 - 180.0
+    return -offsets * np.cos(np.deg2rad(np.nanmedian(dec)))
 
 
 def _brightness(table: Table) -> np.ndarray[Any, np.dtype[np.float64]]:

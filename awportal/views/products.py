@@ -17,6 +17,7 @@ from archive.staleness import judge as write_verdict
 from awportal.lineage_graph import lineage_graph, lineage_lines
 from awportal.listing import page_of, with_pictures
 from awportal.pictures.frame_file import FrameError
+from awportal.product_glance import at_a_glance
 from awportal.product_page import frame_of, headers_of, look_at, publishing_of, trends
 from awportal.stored_files import content_of, download_url, file_name, picture_of
 from awportal.views.errors import refusals_told
@@ -48,6 +49,7 @@ def product(request: HttpRequest, pk: int) -> HttpResponse:
         "content": content_of(found),
         "look": look_at(found),
         "trends": measured,
+        "glance": at_a_glance(found.kind, [measurement for measurement, _ in measured]),
         # those that are held to limits first
         "histories": sorted(histories, key=lambda pair: pair[0].verdict == "unlimited"),
         "formats": formats_for(content_of(found), found.attributes),
