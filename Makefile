@@ -103,6 +103,7 @@ docs: set-up ## write the recipes' pages in docs/recipes anew
 
 requirements: set-up ## resolve requirements*.in anew into the pinned lists
 	@.venv/bin/uv pip compile -q --universal --python-version 3.11 requirements.in -o requirements.txt --no-header --no-annotate
+	@.venv/bin/uv pip compile -q --universal --python-version 3.11 requirements-ldap.in -o requirements-ldap.txt --no-header --no-annotate
 	@.venv/bin/uv pip compile -q --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt --no-header --no-annotate
 	@.venv/bin/uv pip compile -q --universal --python-version 3.11 processing_units/joining/requirements.in -c requirements.txt \
 		-o processing_units/joining/requirements.txt --no-header --no-annotate

@@ -70,6 +70,7 @@ class Profile(models.Model):
     user_type = models.PositiveSmallIntegerField(choices=UserType, default=UserType.CHOOSES)
     project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True, blank=True)
     privilege = models.PositiveSmallIntegerField(choices=Privilege, default=Privilege.MYDB)
+    directory = models.CharField(max_length=20, blank=True, help_text="where the account comes from; empty: made here")
 
     def __str__(self) -> str:
         return f"profile of {self.user}"

@@ -8,6 +8,17 @@ import secrets
 from pathlib import Path
 
 
+def given_secret(path: Path, what: str) -> str:
+    """Return a secret that somebody else made and a manager wrote into `path`; ValueError says how to mend its lack."""
+    try:
+        text = path.read_text().strip()
+    except OSError as problem:
+        raise ValueError(f"{what} is read from {path} (mode 0600): {problem.strerror or problem}") from None
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f"others can read {path}, which holds {what}: chmod 600 {path}")
+    return text
+
+
 def secret(path: Path, random_bytes: int = 48) -> str:
     """Return the secret in `path`; make one of that many random bytes, mode 0600, where there is none.
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from awportal.secret_files import secret
+from awportal.secret_files import given_secret, secret
 from dataserver.signing import read_keys
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -88,6 +88,21 @@ def _database(url: str) -> dict[str, object]:
         if not database["HOST"]:
             database["HOST"] = dict(parse_qsl(parts.query)).get("host", "")
     return database
+
+
+def _group_projects(text: str) -> dict[str, str]:
+    """Return project by group, of ``GROUP=PROJECT; GROUP=PROJECT``; the last = of an entry divides it."""
+    pairs = [entry.rpartition("=") for entry in text.split(";") if entry.strip()]
+    if any(not group.strip() or not project.strip() for group, _, project in pairs):
+        raise ImproperlyConfigured(f"AWPORTAL_GROUP_PROJECTS is {text!r}; write GROUP=PROJECT; GROUP=PROJECT")
+    return {group.strip(): project.strip() for group, _, project in pairs}
+
+
+def _given(name: str, what: str) -> str:
+    try:
+        return given_secret(SECRETS / name, what)
+    except ValueError as problem:
+        raise ImproperlyConfigured(str(problem)) from None
 
 
 HOME = Path(_text("HOME", str(BASE_DIR / "var"))).resolve()
@@ -223,6 +238,71 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+# Accounts that are somewhere else (docs/managers.md). A group there can stand for a project here.
+GROUP_PROJECTS = _group_projects(_text("GROUP_PROJECTS"))
+OIDC_URL = _text("OIDC_URL").rstrip("/")
+OIDC_NAME = _text("OIDC_NAME", "your institute")
+OIDC_GROUPS_CLAIM = _text("OIDC_GROUPS_CLAIM", "groups")
+if OIDC_URL:
+    INSTALLED_APPS += [
+        "allauth",
+        "allauth.account",
+        "allauth.socialaccount",
+        "allauth.socialaccount.providers.openid_connect",
+    ]
+    MIDDLEWARE += ["allauth.account.middleware.AccountMiddleware"]
+    ACCOUNT_ADAPTER = "awportal.people.openid.AccountAdapter"
+    ACCOUNT_EMAIL_VERIFICATION = SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+    ACCOUNT_UNIQUE_EMAIL = False
+    ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if _secure else "http"
+    SOCIALACCOUNT_ADAPTER = "awportal.people.openid.SocialAdapter"
+    # A link, not a form: the pages' policy lets forms go nowhere but here. The log-in's state guards the way back.
+    SOCIALACCOUNT_LOGIN_ON_GET = True
+    SOCIALACCOUNT_REQUESTS_TIMEOUT = 10
+    SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {
+            "OAUTH_PKCE_ENABLED": True,
+            "APPS": [
+                {
+                    "provider_id": "sso",
+                    "name": OIDC_NAME,
+                    "client_id": _text("OIDC_CLIENT_ID", "awportal"),
+                    "secret": _given("oidc", "the secret that the OpenID provider gave this portal"),
+                    "settings": {"server_url": OIDC_URL},
+                }
+            ],
+        }
+    }
+
+LDAP_URL = _text("LDAP_URL")
+if LDAP_URL:
+    try:
+        import ldap
+        from django_auth_ldap.config import GroupOfNamesType, LDAPSearch
+    except ImportError as problem:
+        raise ImproperlyConfigured(
+            f"AWPORTAL_LDAP_URL is set, and {problem.name} is missing: pip install -r requirements-ldap.txt "
+            "(it is compiled: apt-get install gcc libldap2-dev libsasl2-dev)"
+        ) from None
+    # Local passwords first: they are not shown to the directory, and go on working while it is away.
+    AUTHENTICATION_BACKENDS += ["awportal.people.ldap.DirectoryBackend"]
+    AUTH_LDAP_SERVER_URI = LDAP_URL
+    AUTH_LDAP_START_TLS = LDAP_URL.startswith("ldap://") and _flag("LDAP_START_TLS", True)
+    _in_clear = not LDAP_URL.startswith(("ldaps://", "ldapi://")) and not AUTH_LDAP_START_TLS
+    if _in_clear and urlsplit(LDAP_URL).hostname not in {"127.0.0.1", "::1", "localhost"}:
+        raise ImproperlyConfigured("AWPORTAL_LDAP_START_TLS=no sends passwords in the clear: write ldaps://")
+    AUTH_LDAP_CONNECTION_OPTIONS = {ldap.OPT_NETWORK_TIMEOUT: 5, ldap.OPT_TIMEOUT: 10, ldap.OPT_REFERRALS: 0}
+    AUTH_LDAP_BIND_DN = _text("LDAP_BIND_DN")
+    AUTH_LDAP_BIND_PASSWORD = _given("ldap", "the password of AWPORTAL_LDAP_BIND_DN") if AUTH_LDAP_BIND_DN else ""
+    AUTH_LDAP_USER_SEARCH = LDAPSearch(
+        _text("LDAP_USERS"), ldap.SCOPE_SUBTREE, _text("LDAP_USER_FILTER", "(uid=%(user)s)")
+    )
+    AUTH_LDAP_USER_ATTR_MAP = {"first_name": "givenName", "last_name": "sn", "email": "mail"}
+    AUTH_LDAP_GROUP_SEARCH = LDAPSearch(
+        _text("LDAP_GROUPS") or _text("LDAP_USERS"), ldap.SCOPE_SUBTREE, "(objectClass=groupOfNames)"
+    )
+    AUTH_LDAP_GROUP_TYPE = GroupOfNamesType()
+
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"

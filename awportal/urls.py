@@ -1,5 +1,6 @@
 """The portal's addresses."""
 
+from django.conf import settings
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path
 
@@ -141,6 +142,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("units/<slug:name>/cancel/", units.cancel_all, name="cancel-unit"),
     path("api/v1/", api.urls),
 ]
+
+if settings.OIDC_URL:
+    from awportal.people import openid
+
+    # The way to the provider and back, under the names that allauth looks for; nothing else of it is served.
+    urlpatterns += [
+        path("oidc/<slug:provider_id>/login/", openid.go, name="openid_connect_login"),
+        path("oidc/<slug:provider_id>/login/callback/", openid.come_back, name="openid_connect_callback"),
+    ]
 
 handler400 = errors.bad_request
 handler403 = errors.forbidden

@@ -145,6 +145,9 @@ def password_link(user: User, context: Context) -> str:
     by = require_administrator(context)
     if not user.is_active:
         raise UsageError(f"{user} is deactivated", hint="let them log in again first")
+    profile = Profile.objects.filter(user=user).first()
+    if profile and profile.directory:
+        raise UsageError(f"{user} logs in by {profile.directory}", hint="the password is changed there")
     record(by, of_user(user, "password", "", "link made"))
     unlock(username=user.get_username())
     return _link(user)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
@@ -62,6 +64,8 @@ class ContextForm(forms.Form):
 
 class LogIn(LoginView):
     """The log-in; a part of a page that asks after its session has ended sends the whole page here."""
+
+    extra_context: ClassVar = {"single_sign_on": settings.OIDC_NAME if settings.OIDC_URL else ""}
 
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         """Answer; what htmx asked for must not be swapped for a form inside the page."""
