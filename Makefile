@@ -8,6 +8,7 @@ WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # Nights on several machines and under faults take as long as all the rest, as do comparisons and the walk: targets of their own.
 WAYS = tests/ways tests/chaos tests/night/test_faults_in_a_night.py
 PEERS = tests/peers
+TUTORIALS = tests/tutorials
 # Tests keep their secrets and data out of the portal's own state directory.
 TEST_HOME = build/test-home
 PYTEST = mkdir -p $(TEST_HOME) && PYTHONDONTWRITEBYTECODE= AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -24,8 +25,8 @@ demo: set-up ## set up, start all, observe and reduce a night; NIGHT=DIR for you
 serve: set-up ## start the portal on the data kept in var/
 	@$(RUN) -m awportal.launcher serve --port $(PORT)
 
-test: set-up-development ## the test suite, but for test-ways, walk and peers; TEST_ARGUMENTS= goes to pytest
-	@$(PYTEST) $(or $(TEST_ARGUMENTS),$(addprefix --ignore=,$(WAYS) $(PEERS) tests/walk) --durations 25 --durations-min 10)
+test: set-up-development ## the test suite, but for test-ways, walk, tutorials and peers; TEST_ARGUMENTS= goes to pytest
+	@$(PYTEST) $(or $(TEST_ARGUMENTS),$(addprefix --ignore=,$(WAYS) $(PEERS) $(TUTORIALS) tests/walk) --durations 25 --durations-min 10)
 
 test-ways: set-up-development ## the five ways of working on short nights, wrong clocks, full disks, a sample of the chaos suite
 	@$(PYTEST) $(WAYS) --durations 0 --durations-min 10
@@ -33,6 +34,16 @@ test-ways: set-up-development ## the five ways of working on short nights, wrong
 .PHONY: walk
 walk: set-up-development ## every role through every page in a browser, at two widths and in both themes, with axe; pictures in build/walk
 	@mkdir -p $(TEST_HOME) && AWPORTAL_HOME=$(TEST_HOME) $(RUN) -m pytest tests/walk --durations 0 --durations-min 5
+
+.PHONY: test-tutorials tutorials pictures
+test-tutorials: set-up-development ## follow docs/tutorial.md and its like word for word on a small night
+	@$(PYTEST) $(TUTORIALS) --durations 0 --durations-min 10
+
+tutorials: set-up-development ## the same on the whole night of make demo, numbers too
+	@WHOLE_NIGHT=1 $(PYTEST) $(TUTORIALS)
+
+pictures: set-up-development ## make the pictures in docs/images anew from a fresh portal; NAMES= of some alone
+	@$(RUN) -m tests.tutorials.pictures $(NAMES)
 
 lint: set-up-development ## format, lint, types, import contracts, docstrings, migrations
 	@$(RUN) -m ruff format --check .

@@ -168,10 +168,6 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as problem:
         tell("awrecipe", UsageProblem(_message_of(problem), hint=_usage_hint(problem)))
         return EXIT_USAGE
-    except BrokenPipeError:
-        # Whoever read the output (head, less) has closed it: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
     except OSError as problem:  # a file of this machine: what the network does is told by the client itself
         tell("awrecipe", UsageProblem(f"{problem.filename or 'a file'}: {problem.strerror or problem}"))
         return EXIT_USAGE

@@ -67,12 +67,15 @@ def keep(
 
 
 @params.command()
-def remove(context: typer.Context, recipe: RecipeArgument, name: NameArgument) -> None:
+def remove(context: typer.Context, recipe: RecipeArgument, name: NameArgument, json: JsonOption = False) -> None:
     """Remove one of your sets; runs keep the parameters that they had from it."""
     with session_of(context).open() as portal:
         (found,) = portal.parameter_sets(portal.recipe(recipe)["name"], name)
         portal.remove_parameter_set(found["id"])
-    say(f"removed: {found['reference']} of {found['recipe']}")
+    if json:
+        out_json(found)
+    else:
+        say(f"removed: {found['reference']} of {found['recipe']}")
 
 
 def parameters_of_sets(portal: Portal, recipes: list[str], references: list[str]) -> dict[str, Any]:

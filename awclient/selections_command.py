@@ -89,8 +89,11 @@ def change(
 
 
 @selections.command()
-def remove(context: typer.Context, name: Name) -> None:
+def remove(context: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Forget a selection of yours; products stay."""
     with session_of(context).open() as portal:
         portal.remove_selection(name)
-    say(f"removed {name}; products stay")
+    if json:
+        out_json({"removed": name})
+    else:
+        say(f"removed {name}; products stay")

@@ -6,6 +6,7 @@ Results go to standard output, everything else to standard error, so that ``--js
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from awclient.errors import ClientError
+from awclient.errors import EXIT_OK, ClientError
 
 # Control characters could move a terminal's cursor or more; the marks of direction could turn a text around.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -41,21 +42,31 @@ def tell(command: str, problem: ClientError) -> None:
 
 def out(text: object = "", end: str = "\n") -> None:
     """Write a line of the result."""
-    print(clean(text), end=end, flush=True)
+    _write(clean(text) + end)
 
 
 def out_json(value: Any) -> None:
     """Write the result as JSON (escaped to ASCII, so that no character in it acts on a terminal)."""
-    print(json.dumps(value, indent=2), flush=True)
+    _write(json.dumps(value, indent=2) + "\n")
 
 
 def out_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table: columns aligned, no frames, so that it can be read and cut alike."""
     texts = [[clean(cell).replace("\n", " ").replace("\t", " ") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
-    for row in [[heading.upper() for heading in headings], *texts]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    sys.stdout.flush()
+    rows = [[heading.upper() for heading in headings], *texts]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    _write("".join(f"{line}\n" for line in lines))
+
+
+def _write(text: str) -> None:
+    """Write the result; where whoever read it (head, less) has closed it, that is a good end."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, or Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_OK) from None
 
 
 class Progress:

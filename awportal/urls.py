@@ -41,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("help/", help.contents, name="help"),
     path("help/images/<str:name>", help.picture, name="help-picture"),
+    path("help/operations/", help.operations, name="api-operations"),
     path("help/<path:name>/", help.help_page, name="help-page"),
     path("account/", account.account, name="account"),
     path("account/password/", account.change_password, name="change-password"),

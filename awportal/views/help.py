@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from awportal import help_pages
+from awportal.api_reference import operations as operations_of_the_api
 
 
 @require_safe
@@ -25,6 +26,12 @@ def help_page(request: HttpRequest, name: str) -> HttpResponse:
     except KeyError:
         raise Http404(f"there is no page {name} in the help") from None
     return render(request, "help.html", {"page": page})
+
+
+@require_safe
+def operations(request: HttpRequest) -> HttpResponse:
+    """Show every operation of the users' interface."""
+    return render(request, "api_reference.html", {"subjects": operations_of_the_api()})
 
 
 @require_safe

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from awclient.configuration import Configuration, read_configuration, write_configuration
 from awclient.errors import EXIT_USAGE, NotAllowed, UsageProblem
 from awclient.ingest import frames_below, read_type_rules
-from awclient.main import run
+from awclient.main import app, run
 from awclient.recipe_options import describe, names_in, parse_directions, parse_ids, read_parameter_file
 from awclient.terminal import clean
 
 from .descriptions import BIAS
+
+
+def commands(command: Any, name: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield each command with its options."""
+    for word, below in getattr(command, "commands", {}).items():
+        yield from commands(below, f"{name} {word}")
+    if not getattr(command, "commands", None):
+        yield name, {option for parameter in command.params for option in parameter.opts}
+
+
+def test_each_command_has_json() -> None:
+    without = {name for name, options in commands(get_command(app), "awrecipe") if "--json" not in options}
+    assert without == {"awrecipe login"}
 
 
 def test_parameters_inputs_and_numbers_are_told_apart() -> None:

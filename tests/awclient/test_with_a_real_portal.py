@@ -19,7 +19,7 @@ from awclient.session import complete_recipe
 from dataserver.signing import read_peer_key
 from processing_units.frontend.join_keys import unit_joined
 from processing_units.frontend.models import CachingDataServer, ParameterSet, ProcessingUnit, Quota, Run
-from recipes.catalogue import find_recipe
+from recipes.catalogue import all_recipes, find_recipe
 
 
 @pytest.fixture
@@ -176,6 +176,20 @@ def test_recipes_are_listed_described_and_completed(awrecipe: Any) -> None:
     assert (code, "--sigma-clip" in output) == (0, True)
     assert json.loads(awrecipe("units", "--json")[1])[0]["state"] == "down"
     assert json.loads(awrecipe("whoami", "--json")[1])["user"] == "anna"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_recipe_is_run_by_name_with_each_parameter_as_an_option(awrecipe: Any) -> None:
+    for name in all_recipes():
+        told = json.loads(awrecipe("help", name, "--json")[1])
+        options = [
+            word
+            for parameter in told["parameters"]
+            if parameter["default"] is not None
+            for word in (f"--{parameter['name'].replace('_', '-')}", json.dumps(parameter["default"]).strip('"'))
+        ]
+        code, _, said = awrecipe("run", name, "999999", *options, "--dry-run")
+        assert (code, "999999" in said) == (2, True), said
 
 
 @pytest.mark.django_db(transaction=True)

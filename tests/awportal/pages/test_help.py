@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from awportal import help_pages
+from awportal.api import api
 from awportal.help_pages import SECTIONS, anchor, names, page, section_for
 
 TREE = Path(__file__).resolve().parents[3]
@@ -82,3 +83,13 @@ def test_html_in_a_text_is_escaped(tmp_path: Path) -> None:
     assert "<script>" not in body
     assert "<b" not in body.replace("<body", "")
     assert 'class="num"' in body
+
+
+def test_every_operation_of_the_interface_is_told(browser_of: Callable[..., Client]) -> None:
+    shown = browser_of(None).get("/help/operations/").content.decode()
+    paths = api.get_openapi_schema(path_prefix="/api/v1/")["paths"]
+    for path, methods in paths.items():
+        for method, told in methods.items():
+            assert f"<code>{method.upper()} {path}</code>" in shown
+            assert told.get("description"), f"{method} {path} says nothing of itself"
+    assert "idempotency_key" in shown

@@ -25,6 +25,7 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "logout": ("post", 302, 302, 302, 302),
     "help": ("get", 200, 200, 200, 200),
     "help-page": ("get", 200, 200, 200, 200),
+    "api-operations": ("get", 200, 200, 200, 200),
     "help-picture": ("get", 200, 200, 200, 200),
     "account": ("get", LOGIN, 200, 200, 200),
     "change-password": ("post", LOGIN, 422, 422, 422),
