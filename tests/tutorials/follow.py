@@ -71,7 +71,7 @@ class Shell:
 
     def __init__(self, folder: Path, environment: Mapping[str, str], seconds: float) -> None:
         self._bash = subprocess.Popen(
-            ["bash", "--norc", "-e", "-o", "pipefail"], cwd=folder, env=dict(environment), text=True,
+            ["bash", "--norc", "-e", "-o", "pipefail"], cwd=folder, env=dict(environment), text=True, errors="replace",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self._clock = threading.Timer(seconds, self._bash.kill)
