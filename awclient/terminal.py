@@ -54,8 +54,10 @@ def out_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     """Write a table: columns aligned, no frames, so that it can be read and cut alike."""
     texts = [[clean(cell).replace("\n", " ").replace("\t", " ") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
-    rows = [[heading.upper() for heading in headings], *texts]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [[heading.upper() for heading in headings], *texts]
+    )
     _write("".join(f"{line}\n" for line in lines))
 
 
