@@ -7,9 +7,12 @@ import hmac
 import http.client
 import ipaddress
 import json
+import re
 import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +21,7 @@ from django.conf import settings
 from processing_units.frontend.models import NoticeChoice
 from recipes.errors import UsageError
 
+# For each of: the connection, the request, the answer.
 TIMEOUT_SECONDS = 10.0
 
 
@@ -48,6 +52,8 @@ def place_of(url: str) -> tuple[str, str, int]:
         raise UsageError("the address of the webhook cannot be read", hint="write https://HOST/PATH") from None
     if parts.scheme not in {"http", "https"} or not host or parts.username is not None:
         raise UsageError("a webhook is an address of the form https://HOST/PATH, without a name or password")
+    if re.search(r"[^!-~]", parts.path + parts.query):
+        raise UsageError("the address of the webhook has signs that no request can hold", hint="write them as %XX")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -85,7 +91,7 @@ def send(choice: NoticeChoice, contents: dict[str, Any]) -> None:
     connection = _Connection(scheme, parts.hostname or "", address, port)
     try:
         connection.request("POST", f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", body, headers)
-        status = connection.getresponse().status
+        status = connection.status()
     finally:
         connection.close()
     if not 200 <= status < 300:
@@ -104,6 +110,20 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.create_connection((self._address, self.port), self.timeout)
         if self._scheme == "https":
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+    def status(self) -> int:
+        """Return the answer's status; who answers a byte at a time is cut off, as others' notices wait behind it."""
+        cut = threading.Timer(TIMEOUT_SECONDS, _cut, [self.sock])
+        cut.start()
+        try:
+            return self.getresponse().status
+        finally:
+            cut.cancel()
+
+
+def _cut(connected: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)  # below TLS, from which another thread is reading
 
 
 def _is_listed(host: str, address: str) -> bool:

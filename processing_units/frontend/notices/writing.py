@@ -20,8 +20,10 @@ def of_ended_run(number: int) -> None:
 
 def write(choice: NoticeChoice, occasion: str, **of: Run | Batch) -> None:
     """Write a notice for each way that the user has; those of an occasion are there once."""
-    notices = [Notice(user_id=choice.user_id, way=way, occasion=f"{way} {occasion}", **of) for way in choice.ways]
-    Notice.objects.bulk_create(notices, ignore_conflicts=True)
+    for way in choice.ways:  # not in bulk past those that are there: Oracle knows no such insert
+        Notice.objects.get_or_create(
+            occasion=f"{way} {occasion}", defaults={"user_id": choice.user_id, "way": way, **of}
+        )
 
 
 def _wants(choice: NoticeChoice, run: Run) -> bool:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import email
+import http.client
 import json
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from email.message import Message
 from pathlib import Path
@@ -14,6 +19,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
 from archive.context import Context
@@ -24,6 +30,7 @@ from processing_units.frontend.changes import close_ended_runs
 from processing_units.frontend.models import Batch, Job, Notice, NoticeChoice, ProcessingUnit, Run
 from processing_units.frontend.notices import ended_batches, sending, webhook
 from processing_units.frontend.notices.texts import address_token, confirmed_address
+from processing_units.frontend.notices.writing import write
 from recipes.errors import UsageError
 from tests.local_servers import eventually, free_port, listens
 from tests.processing_units.frontend.conftest import biases, in_process, make_user, submitted, together
@@ -271,6 +278,62 @@ def test_webhooks_do_not_reach_into_the_network(url: str) -> None:
         webhook.place_of(url)
 
 
+def test_what_no_request_can_hold_is_given_up_and_keeps_nobody_waiting(
+    context: Context, unit: ProcessingUnit, user: User, receiver: Receiver
+) -> None:
+    url = f"http://127.0.0.1:{receiver.port}/f\u00fcr/mich"
+    with pytest.raises(UsageError, match="no request can hold"):
+        webhook.place_of(url)
+    for name, address in (("eve", url), ("bob", f"http://127.0.0.1:{receiver.port}/")):
+        choose(make_user(name), webhook=address, address="")
+        Notice.objects.create(user=User.objects.get(username=name), way="webhook", occasion=name)
+    assert sending.send_due() == 1
+    assert Notice.objects.get(occasion="eve").problem.startswith("the address of the webhook")
+
+
+def test_a_text_that_is_no_header_is_given_up(user: User, mail_server: MailServer, settings: Any) -> None:
+    choose(user)
+    settings.DEFAULT_FROM_EMAIL = "awportal@example.org\nBcc: all@example.org"
+    Notice.objects.create(user=user, way="mail", occasion="a test")
+    assert sending.send_due() == 0
+    assert Notice.objects.get().given_up is not None
+    assert mail_server.mails == []
+
+
+def test_who_answers_a_byte_at_a_time_is_cut_off(user: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.WEBHOOK_HOSTS = ["127.0.0.1"]
+    monkeypatch.setattr(webhook, "TIMEOUT_SECONDS", 0.5)
+    given, most = [], 300
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connected, _ = server.accept()
+            with connected, suppress(OSError):
+                for _ in range(most):
+                    connected.sendall(b"H")
+                    given.append(1)
+                    time.sleep(0.05)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        choice = choose(user, webhook=f"http://127.0.0.1:{server.getsockname()[1]}/")
+        with pytest.raises((OSError, http.client.HTTPException)):
+            webhook.send(choice, {})
+        dripping.join()
+    assert 0 < len(given) < most
+
+
+def test_a_database_that_passes_over_nothing_keeps_each_notice_once(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Oracle is."""
+    monkeypatch.setattr(connection.features, "supports_ignore_conflicts", False)
+    choice = choose(user)
+    for _ in range(2):
+        write(choice, "run 7")
+    assert Notice.objects.get().occasion == "mail run 7"
+
+
 def test_a_manager_lists_what_they_may_reach(settings: Any) -> None:
     assert webhook.place_of("https://8.8.8.8/") == ("https", "8.8.8.8", 443)
     settings.WEBHOOK_HOSTS = ["10.0.0.0/24", "localhost"]
@@ -327,4 +390,4 @@ def test_notices_are_forgotten_after_a_month(user: User) -> None:
         Notice.objects.create(
             user=user, way="mail", occasion=f"{age} {sent}", written=now - timedelta(days=age), sent=sent
         )
-    assert sending.forget_old() == 1
+    assert sending.forget_old() == 2  # also what no mail server was there for
