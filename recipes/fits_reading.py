@@ -271,6 +271,11 @@ def _table(fits: FitsFile, index: int, attributes: FrameAttributes) -> Table:
         if is_of_the_machine(error):
             raise
         raise UsageError(f"{fits.name}: its table cannot be read ({error})") from None
+    for name, column in columns.items():
+        if column.values.dtype.kind == "S":  # what astropy gives back where it cannot make text of the bytes
+            raise UsageError(
+                f"{fits.name}: column {name} holds text that is no ASCII, as FITS has it", hint="copy the file again"
+            )
     # What is made from several tables tells by their names which is which.
     named = attributes.model_copy(update={"file_name": fits.name})
     return Table(columns, name=fits.hdus[index].name, attributes=named)

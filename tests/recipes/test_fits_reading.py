@@ -14,7 +14,7 @@ from astropy.io import fits
 from recipes.attributes import FrameAttributes
 from recipes.errors import UsageError, is_of_the_machine
 from recipes.fits_header import number, parse_header, wcs_cards
-from recipes.fits_reading import attributes_in, open_fits, read_product_frame, read_raw_frame
+from recipes.fits_reading import attributes_in, open_fits, read_product_frame, read_raw_frame, read_table
 
 PIXELS = np.arange(12 * 17).reshape(12, 17)
 
@@ -186,6 +186,20 @@ def test_attributes_that_are_no_numbers_are_refused_by_name(tmp_path):
         assert attributes_in(opened, {"exposure_time": "12.5"}).exposure_time == 12.5
         with pytest.raises(UsageError, match=r"a\.fits: attribute exposure_time: .*'long'"):
             attributes_in(opened, {"exposure_time": "long"})
+
+
+@pytest.mark.parametrize("names", [["M13", "Kepler"], ["", ""]])
+def test_texts_of_a_table_are_read_and_broken_ones_refused_by_column(tmp_path, names):
+    column = fits.Column("REMARK", "6A", array=np.array(names))
+    path = tmp_path / "stars.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column])]).writeto(path)
+    with open_fits(path, path.name) as file:
+        assert read_table(file, FrameAttributes()).columns["REMARK"].values.tolist() == names
+    content = bytearray(path.read_bytes())
+    content[-2880 + 3] = 0xF2  # in the first row
+    path.write_bytes(content)
+    with open_fits(path, path.name) as file, pytest.raises(UsageError, match=r"stars\.fits: column REMARK"):
+        read_table(file, FrameAttributes())
 
 
 def test_cards_of_all_sorts_are_parsed():
