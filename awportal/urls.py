@@ -114,6 +114,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/new/", projects.new_project, name="new-project"),
     path("projects/<int:pk>/", projects.project, name="project"),
     path("projects/<int:pk>/change/", projects.change_project, name="change-project"),
+    path("projects/<int:pk>/publish/", projects.publish_project, name="publish-project"),
     path("projects/<int:pk>/join/", projects.ask_to_join, name="join-project"),
     path("projects/<int:pk>/answer/", projects.answer_request, name="answer-request"),
     path("projects/<int:pk>/members/", projects.change_member, name="change-member"),

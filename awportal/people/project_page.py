@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +16,9 @@ from awportal.people.projects import may_look_inside, may_manage, visible_projec
 from processing_units.contract import JobState
 from processing_units.frontend.models import Job, Run
 
+SHARED_LEVELS = tuple(level for level in Privilege if level >= Privilege.PROJECT)
 _CHANGES_SHOWN = 15
-_KINDS_SHOWN = 12
+_KINDS_SHOWN = 17
 _COUNTED_FOR = 60  # seconds: a large archive is not added up for each who looks
 
 
@@ -28,6 +29,15 @@ class Held:
     name: str
     level: int
     files: int
+    size: int
+
+
+@dataclass(frozen=True)
+class KindHeld:
+    """What a project shares of one kind: how many files at each level from 2 on, and the bytes of all of them."""
+
+    name: str
+    by_level: tuple[tuple[int, int], ...]
     size: int
 
 
@@ -65,7 +75,7 @@ class ProjectLook:
     may_manage: bool = False
     members: list[Member] = field(default_factory=list)
     levels: list[Held] = field(default_factory=list)
-    kinds: list[Held] = field(default_factory=list)
+    kinds: list[KindHeld] = field(default_factory=list)
     jobs: dict[str, int] = field(default_factory=dict)
     runs: int = 0
     waiting: list[JoinRequest] = field(default_factory=list)
@@ -132,7 +142,7 @@ def look_at_project(project: Project, context: Context) -> ProjectLook:
         return look
     use = _use_of(project)
     look.levels = [Held(Privilege(level).label, level, *use["levels"][level]) for level in sorted(use["levels"])]
-    look.kinds = [Held(kind, 0, files, size) for kind, (files, size) in list(use["kinds"].items())[:_KINDS_SHOWN]]
+    look.kinds = use["kinds"]
     look.jobs, look.runs = use["jobs"], use["runs"]
     look.members = _members(project, use)
     if look.may_manage:
@@ -152,25 +162,62 @@ def _use_of(project: Project) -> dict[str, Any]:
 
     What is in MyDB is its creator's alone: of it, a project is told number and size.
     """
-    key = f"project-use-{project.pk}"
+    key = _key(project)
     kept: dict[str, Any] | None = cache.get(key)
     if kept is not None:
         return kept
-    held = Product.objects.filter(project=project).order_by()
-    added = {"files": Count("pk"), "size": Sum("file_size")}
-    shared = held.filter(privilege__gte=Privilege.PROJECT)
-    kinds = sorted(shared.values_list("kind").annotate(**added), key=lambda row: (-row[1], row[0]))
+    # One pass over its products, however they are told apart below.
+    held = list(
+        Product.objects.filter(project=project)
+        .order_by()
+        .values_list("privilege", "kind", "creator")
+        .annotate(files=Count("pk"), size=Sum("file_size"))
+    )
     jobs = Job.objects.filter(run__project=project, run__ended__isnull=True).order_by()
     waiting_or_running = jobs.values_list("run__user").annotate(
         waiting=Count("pk", filter=Q(state=JobState.QUEUED)), running=Count("pk", filter=Q(state=JobState.RUNNING))
     )
     kept = {
-        "levels": {level: (files, size) for level, files, size in held.values_list("privilege").annotate(**added)},
-        "kinds": {kind: (files, size) for kind, files, size in kinds},
-        "people": {person: (files, size) for person, files, size in held.values_list("creator").annotate(**added)},
+        "levels": _added((level, files, size) for level, _, _, files, size in held),
+        "people": _added((person, files, size) for _, _, person, files, size in held),
+        "kinds": _kinds([row for row in held if row[0] >= Privilege.PROJECT]),
         "open": {person: (waiting, running) for person, waiting, running in waiting_or_running},
         "jobs": dict(jobs.values_list("state").annotate(number=Count("pk"))),
         "runs": Run.objects.filter(project=project).count(),
     }
     cache.set(key, kept, _COUNTED_FOR)
     return kept
+
+
+def count_anew(project: Project) -> None:
+    """Let the next who looks see what was just changed."""
+    cache.delete(_key(project))
+
+
+def _key(project: Project) -> str:
+    return f"project-use-{project.pk}"
+
+
+def _added(rows: Iterable[tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
+    """Return files and bytes by number."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, files, size in rows:
+        before = found.get(number, (0, 0))
+        found[number] = (before[0] + files, before[1] + size)
+    return found
+
+
+def _kinds(rows: Sequence[tuple[int, str, int, int, int]]) -> list[KindHeld]:
+    """Return what is shared of each kind, the commonest first."""
+    kinds: dict[str, dict[int, tuple[int, int]]] = {}
+    for kind in {row[1] for row in rows}:
+        kinds[kind] = _added((level, files, size) for level, name, _, files, size in rows if name == kind)
+    common = sorted(kinds, key=lambda kind: (-sum(files for files, _ in kinds[kind].values()), kind))
+    return [
+        KindHeld(
+            kind,
+            tuple((level, kinds[kind].get(level, (0, 0))[0]) for level in SHARED_LEVELS),
+            sum(size for _, size in kinds[kind].values()),
+        )
+        for kind in common[:_KINDS_SHOWN]
+    ]

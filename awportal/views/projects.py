@@ -8,12 +8,13 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from archive.context import Context, context_of
 from archive.models import Privilege, Project
 from awportal.people import projects as people
-from awportal.people.project_page import listed_rows, look_at_project
+from awportal.people.project_page import SHARED_LEVELS, count_anew, listed_rows, look_at_project
+from awportal.people.project_publishing import publish_rising, rising
 from awportal.views.errors import refusals_told
 from processing_units.frontend.permissions import is_administrator
 from processing_units.frontend.refusals import NotFound
@@ -88,7 +89,10 @@ def project(request: HttpRequest, pk: int) -> HttpResponse:
     context = context_of(request.user)
     look = look_at_project(_find(pk, context), context)
     about = AboutForm(initial={"description": look.project.description, "is_listed": look.project.is_listed})
-    page = {"look": look, "about": about, "roles": people.ROLES, "is_own": context.project == look.project}
+    page = {
+        "look": look, "about": about, "roles": people.ROLES, "shared_levels": SHARED_LEVELS,
+        "is_own": context.project == look.project,
+    }  # fmt: skip
     return render(request, "project.html", page)
 
 
@@ -104,6 +108,28 @@ def change_project(request: HttpRequest, pk: int) -> HttpResponse:
         raise UsageError("the description is too long", hint="2000 characters at most")
     people.change_project(found, form.cleaned_data["description"], form.cleaned_data["is_listed"], context)
     messages.success(request, "Saved.")
+    return redirect("project", found.pk)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@refusals_told
+def publish_project(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show what of a kind can go up a level, and let it go up."""
+    context = context_of(request.user)
+    found = _find(pk, context)
+    given = request.POST if request.method == "POST" else request.GET
+    text = given.get("up_to", "")
+    up_to = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+    wanted = rising(found, given.get("kind", ""), given.get("level", ""), context, up_to)
+    if request.method != "POST":
+        return render(request, "publish_project.html", {"project": found, "wanted": wanted})
+    if up_to is None:
+        raise UsageError("it was not said up to which product", hint="begin at the table of the project's page")
+    number = publish_rising(wanted, context)
+    count_anew(found)
+    messages.success(request, f"Published: seen by {wanted.seen_by_then} now: {number} {wanted.kind}.")
     return redirect("project", found.pk)
 
 

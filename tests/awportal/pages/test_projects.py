@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from archive.context import context_of, is_manager, is_member
-from archive.models import Change, Membership, Privilege, Product, Profile, Project
+from archive.models import Change, Membership, Privilege, Product, Profile, Project, Validity
 from awportal.models import JoinRequest
 from awportal.people import projects as people
 from processing_units.frontend.refusals import NotAllowed, TooLate
@@ -147,3 +147,32 @@ def test_two_managers_cannot_both_leave(project: Project, anna: User, ben: User)
     people.remove_member(project, "anna", context_of(anna))
     with pytest.raises(TooLate, match="ben is the last manager"):
         people.remove_member(project, "ben", context_of(ben))
+
+
+def test_a_manager_publishes_a_kind_level_by_level_and_what_is_in_doubt_stays(
+    project: Project, anna: User, ben: User, root: User, make_product: Callable[..., Product], browser_of: Browser
+) -> None:
+    def make(**given: Any) -> Product:
+        return make_product(**{"project": project, "privilege": Privilege.PROJECT, "kind": "BiasFrame", **given})
+
+    good, called_good = make(), make(quality_flags=2, is_valid=Validity.GOOD)
+    stay = [make(quality_flags=2), make(is_valid=Validity.BAD), make(stale_because=1), make(privilege=Privilege.MYDB)]
+    Membership.objects.create(project=project, user=ben)
+    page, hers = f"/projects/{project.pk}/publish/", browser_of(anna)
+    assert f"{page}?kind=BiasFrame&amp;level=2" in text_of(hers, f"/projects/{project.pk}/")
+    assert page not in text_of(browser_of(ben), f"/projects/{project.pk}/")
+    shown = text_of(hers, f"{page}?kind=BiasFrame&level=2")
+    assert "<b>2</b> of them; 3 with quality flags" in shown
+    form = {"kind": "BiasFrame", "level": "2", "up_to": str(called_good.pk)}
+    assert f'name="up_to" value="{called_good.pk}"' in shown
+    late = make()  # came in while she looked
+    for other in (ben, None):
+        assert browser_of(other).post(page, form).status_code in {302, 403}
+    assert not Product.objects.filter(privilege=Privilege.ALL_USERS).exists()
+    assert hers.post(page, form).status_code == 302
+    assert set(Product.objects.filter(privilege=Privilege.ALL_USERS)) == {good, called_good}
+    assert Product.objects.filter(privilege=Privilege.PROJECT).count() == len(stay)
+    assert Product.objects.get(pk=late.pk).privilege == Privilege.PROJECT
+    assert Change.objects.filter(what="privilege", who="anna", value_after="3", project=project).count() == 2
+    for wrong in ({"kind": "Nothing"}, {"level": "1"}, {"level": "5"}, {"up_to": "x"}):
+        assert hers.post(page, form | wrong).status_code == 422

@@ -72,6 +72,7 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "new-project": ("post", LOGIN, 403, 403, 403),  # staff is no administrator
     "project": ("get", LOGIN, 200, 200, 200),  # what each sees there: test_projects.py
     "change-project": ("post", LOGIN, 403, 403, 403),  # Anna is a member of it, and no manager
+    "publish-project": ("post", LOGIN, 403, 403, 403),
     "join-project": ("post", LOGIN, 302, 422, 302),  # Anna is in it already
     "answer-request": ("post", LOGIN, 403, 403, 403),
     "change-member": ("post", LOGIN, 403, 403, 403),
