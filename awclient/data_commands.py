@@ -110,7 +110,7 @@ def get(  # noqa: PLR0913, PLR0917 - an option each
     night: Annotated[str, typer.Option(help="Products of that night.")] = "",
     instrument: Annotated[str, typer.Option(help="Products of that instrument.")] = "",
     selection: Annotated[str, typer.Option(help="Products of that saved selection.")] = "",
-    format: Annotated[str, typer.Option(help="fits (as stored), votable, asdf.")] = "fits",
+    format: Annotated[str, typer.Option(help="fits (as stored), asdf; of tables votable, csv, parquet.")] = "fits",
     directory: Annotated[Path, typer.Option("--output", "-o", help="Directory to write to.")] = Path(),
     json: JsonOption = False,
 ) -> None:

@@ -56,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/notices/confirm/<str:token>/", notices.confirm, name="confirm-address"),
     path("archive/", archive.archive, name="archive"),
     path("archive/use/", archive.use, name="use-products"),
+    path("archive/download/", archive.download_products, name="download-products"),
     path("archive/samp.json", samp.samp_messages, name="samp-messages"),
     path("archive/upload/", upload.upload, name="upload"),
     path("calibrations/", calibrations.calibrations, name="calibrations"),

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from archive.models import Product
 from awportal.api.authentication import context_of_request
 from awportal.api.errors import Refusal
-from awportal.run_archive import archive_response
+from awportal.products_archive import archive_response
 from processing_units.contract import JobState, Plan, RunStatus, Submission
 from processing_units.frontend.cancel import cancel_own, cancel_run
 from processing_units.frontend.logs import log_of
@@ -167,7 +167,7 @@ def one_run(
 def run_archive(request: HttpRequest, number: Number) -> StreamingHttpResponse:
     """Stream all products of a run that one may see as one zip archive."""
     context = context_of_request(request)
-    return archive_response(find_run(number, context), context)
+    return archive_response(request, find_run(number, context), context)
 
 
 @router.get("/runs/{int:number}/jobs/{int:job}/log", response=LogPiece)

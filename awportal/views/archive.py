@@ -5,7 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -19,7 +20,9 @@ from awportal.command_line import number_ranges
 from awportal.filters import FIELDS, LINKED, RARER, choices, columns, given_filters, holding
 from awportal.htmx import wants_part
 from awportal.listing import facets, products_page, with_pictures
+from awportal.products_archive import MOST_PRODUCTS, products_response
 from awportal.views.samp import may_call_a_hub
+from dataserver.formats import formats
 from recipes.catalogue import all_recipes, find_recipe
 from recipes.errors import UsageError
 
@@ -48,6 +51,7 @@ def archive(request: HttpRequest) -> HttpResponse:
         "more_open": any(name in given for name in RARER),
         "facets": facets(context),
         "error": error,
+        "formats": [each for each in formats().values() if not each.needs],
         "recipes": _recipes_by_use({product.kind for product in page.rows}),
     }
     if not wants_part(request):
@@ -77,6 +81,48 @@ def use(request: HttpRequest) -> HttpResponse:
         numbers = number_ranges(int(number) for number in data.getlist("product") if number.isdigit())
         query = [("product", numbers)] if numbers else []
     return redirect(f"{reverse('run-recipe', args=[recipe.name])}?{urlencode(query)}")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def download_products(request: HttpRequest) -> HttpResponseBase:
+    """Send the chosen products, or all that match the filters, as one archive; a form is led to an address for that."""
+    given = given_filters(request.GET, FIELDS + LINKED)
+    if request.method == "POST":
+        query = _wanted(request.POST) | {"format": request.POST.get("format", "fits")}
+        return redirect(f"{reverse('download-products')}?{urlencode(query)}")
+    context = context_of(request.user)
+    name = request.GET.get("format", "fits")
+    if not given and not request.GET.get("all"):
+        return _not_downloaded(request, "Choose the products to download first.", given)
+    try:
+        found = select(context, parse(context, given)).order_by("pk")[: MOST_PRODUCTS + 1]
+        if name not in formats():
+            raise BadSelection(f"there is no format {name[:40]!r}")
+    except BadSelection as refused:
+        return _not_downloaded(request, str(refused), given)
+    products = list(found)
+    if not products:
+        return _not_downloaded(request, "No product matches, or none that you may see.", given)
+    if len(products) > MOST_PRODUCTS:
+        more = (
+            f"One download holds at most {MOST_PRODUCTS} products, and more match: narrow it, or use awrecipe get."
+        )
+        return _not_downloaded(request, more, given)
+    return products_response(request, products, "products", name)
+
+
+def _wanted(data: QueryDict) -> dict[str, str]:
+    """Return the filters of a form, or the products that are ticked in it."""
+    if data.get("all"):
+        return {**given_filters(data, FIELDS + LINKED), "all": "1"}
+    chosen = number_ranges(int(number) for number in data.getlist("product") if number.isdigit() and len(number) < 19)
+    return {"ids": chosen} if chosen else {}
+
+
+def _not_downloaded(request: HttpRequest, why: str, given: dict[str, str]) -> HttpResponse:
+    messages.warning(request, why)
+    return redirect(f"{reverse('archive')}?{urlencode(given)}")
 
 
 def _recipes_by_use(kinds: set[str]) -> list[tuple[str, bool]]:

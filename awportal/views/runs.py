@@ -15,7 +15,7 @@ from archive.models import Privilege
 from awportal.command_line import number_ranges
 from awportal.htmx import wants_part
 from awportal.listing import page_of
-from awportal.run_archive import archive_response
+from awportal.products_archive import archive_response
 from awportal.run_page import JOBS_SHOWN, bar_of, shown_log, view_run
 from awportal.views.errors import refusals_told
 from awportal.views.products import asked_level
@@ -186,7 +186,7 @@ def run_log(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 def run_products(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Give all products of a run that one may see as one zip archive, streamed."""
     context = context_of(request.user)
-    return archive_response(find_run(pk, context), context)
+    return archive_response(request, find_run(pk, context), context)
 
 
 def _state(query: QueryDict) -> JobState | None:

@@ -94,7 +94,7 @@ def write_as(path: Path, name: str, folder: Path) -> Path:
 
 
 def test_which_formats_there_are() -> None:
-    assert [each.name for each in formats_for("table", {})] == ["fits", "asdf", "votable"]
+    assert [each.name for each in formats_for("table", {})] == ["fits", "asdf", "csv", "parquet", "votable"]
     assert [each.name for each in formats_for("image", {"plots": ["X Y"]})] == ["fits", "asdf"]
     assert formats()["asdf"].file_name("Bias.fits.fz") == "Bias.asdf"
     assert formats()["fits"].file_name("Bias.fits.fz") == "Bias.fits.fz"
@@ -159,6 +159,54 @@ def test_votable_holds_values_units_ucds_and_what_is_missing(source_list: Path, 
     assert fields["ODD"].unit is None
     assert fields["ODD"].description == "[furlong per fortnight]"
     assert b"<img" not in path.read_bytes()
+
+
+def test_csv_holds_what_the_table_holds(source_list: Path, tmp_path: Path) -> None:
+    path = write_as(source_list, "csv", tmp_path)
+    theirs, ours = Table.read(path, format="ascii.csv"), fits.getdata(source_list, 1)
+    names = [name for name in ours.names if name != "FLUX_APER"]
+    assert theirs.colnames[6:10] == ["FLUX_APER_1", "FLUX_APER_2", "FLUX_APER_3", "MAG_AUTO"]
+    for name in names:
+        if ours[name].dtype.kind == "b":
+            assert [text == "true" for text in np.char.lower(theirs[name].astype(str))] == ours[name].tolist(), name
+        elif ours[name].dtype.kind == "f":  # the texts read back as the very same numbers; none is an empty cell
+            read = np.ma.filled(theirs[name].astype(ours[name].dtype.newbyteorder("=")), np.nan)
+            np.testing.assert_array_equal(read, ours[name], err_msg=name)
+        else:
+            np.testing.assert_array_equal(np.ma.filled(theirs[name], 0), ours[name], err_msg=name)
+    assert path.read_text().splitlines()[1].split(",")[4] == ""
+
+
+def test_parquet_holds_types_units_and_what_is_missing(source_list: Path, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    theirs = parquet.read_table(write_as(source_list, "parquet", tmp_path))
+    ours = fits.getdata(source_list, 1)
+    assert theirs.column_names == ours.names
+    for name in ours.names:
+        read = theirs[name].to_numpy() if name != "FLUX_APER" else np.array(theirs[name].to_pylist(), "f4")
+        if name == "HEALPIX":  # its 0 means none
+            assert theirs[name].null_count == 1
+            read = np.nan_to_num(read.astype(float))
+        if name == "NAME":
+            assert read.tolist() == ours[name].tolist()
+        else:
+            np.testing.assert_array_equal(read, ours[name], err_msg=name)
+    assert theirs["FLUX_AUTO"].null_count == np.isnan(ours["FLUX_AUTO"]).sum()
+    assert theirs.schema.field("FLUX_AUTO").metadata == {b"unit": b"electron"}
+    assert theirs.schema.field("NUMBER").metadata == {b"description": b"Running number"}
+    assert str(theirs.schema.field("X_IMAGE").type) == "float"
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_tables_without_rows_and_files_without_a_table(name: str, frame: Path, tmp_path: Path) -> None:
+    columns = [fits.Column("A", "J"), fits.Column("B", "3E"), fits.Column("C", "5A")]
+    empty = tmp_path / "Empty.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, nrows=0)]).writeto(empty)
+    with converted(empty.open("rb"), name) as file:  # in a process with little memory
+        assert file.read()
+    with pytest.raises(WrongFormat, match="holds no table"):
+        write_as(frame, name, tmp_path)
 
 
 def test_a_table_becomes_an_astropy_table_in_asdf(source_list: Path, tmp_path: Path) -> None:
@@ -236,7 +284,10 @@ def test_the_server_converts(server: Server, source_list: Path, tmp_path: Path) 
     part = request(server.url("GET", path, format="votable"), headers={"Range": "bytes=100-199"})
     assert (part.status, part.body) == (206, answer.body[100:200])
     unsuited = request(server.url("GET", path, format="jpeg"))
-    assert (unsuited.status, b"the formats are: fits, asdf, plot, votable" in unsuited.body) == (400, True)
+    assert (unsuited.status, b"the formats are: fits, asdf, csv, parquet, plot, votable" in unsuited.body) == (
+        400,
+        True,
+    )
 
 
 def test_a_conversion_that_never_ends_is_ended(frame: Path, monkeypatch: pytest.MonkeyPatch) -> None:
