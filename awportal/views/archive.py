@@ -105,9 +105,7 @@ def download_products(request: HttpRequest) -> HttpResponseBase:
     if not products:
         return _not_downloaded(request, "No product matches, or none that you may see.", given)
     if len(products) > MOST_PRODUCTS:
-        more = (
-            f"One download holds at most {MOST_PRODUCTS} products, and more match: narrow it, or use awrecipe get."
-        )
+        more = f"One download holds at most {MOST_PRODUCTS} products, and more match: narrow it, or use awrecipe get."
         return _not_downloaded(request, more, given)
     return products_response(request, products, "products", name)
 
