@@ -23,4 +23,4 @@ def test_a_role_walks_through_every_page(walker: Walker, filled: Filled, role: s
         walker.visit(role, path)
     if role == OWNER:  # who sees all that there is, but for what managers do
         assert {status for path, status in walker.statuses.items() if path not in REFUSED} <= {200, 403}
-    assert walker.faults == []
+    assert not walker.faults, "\n".join(walker.faults)

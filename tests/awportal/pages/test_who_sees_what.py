@@ -69,6 +69,7 @@ TABLE: dict[str, tuple[str, Any, Any, Any, Any]] = {
     "sources": ("get", 404, 404, 404, 404),  # a bias has no sources: of lists see test_viewer.py
     "source": ("get", 404, 404, 404, 404),
     "download": ("get", 404, 404, 302, 404),
+    "design": ("get", 200, 200, 200, 200),
     "projects": ("get", LOGIN, 200, 200, 200),
     "new-project": ("post", LOGIN, 403, 403, 403),  # staff is no administrator
     "project": ("get", LOGIN, 200, 200, 200),  # what each sees there: test_projects.py
