@@ -116,6 +116,7 @@ def _rendered(name: str, path: Path, changed: int, root: str) -> HelpPage:
                 sections.append((anchor(heading), heading))
         _fit(token, name)
     body = reader.renderer.render(tokens, reader.options, {})
+    body = body.replace("<pre>", '<pre tabindex="0">')  # what scrolls, scrolls by the keyboard too
     # Wide tables scroll inside their card, as they do everywhere else.
     body = body.replace("<table>", '<div class="card scroll" tabindex="0"><table>').replace(
         "</table>", "</table></div>"

@@ -212,14 +212,20 @@ def split_words(split_by: tuple[str, ...]) -> str:
     return " × ".join(words) or "instrument"
 
 
+# By kind: others carry the read noise or gain of their chip as well.
+_HEADLINES = {
+    "ReadNoise": ("read_noise", "adu"),
+    "GainLinearity": ("gain", "e⁻/adu"),
+    "PhotometricParameters": ("zeropoint", "mag"),
+}
+
+
 @register.filter
 def headline(product: Product) -> tuple[str, str] | None:
     """Return the number that a product without a picture is about, with its unit."""
-    for name, unit in (("read_noise", "adu"), ("gain", "e⁻/adu"), ("zeropoint", "mag")):
-        value = product.attributes.get(name)
-        if isinstance(value, int | float):
-            return f"{value:.4g}", unit
-    return None
+    name, unit = _HEADLINES.get(product.kind, ("", ""))
+    value = product.attributes.get(name)
+    return (f"{value:.4g}", unit) if isinstance(value, int | float) else None
 
 
 @register.filter
