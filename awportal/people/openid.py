@@ -62,6 +62,8 @@ class SocialAdapter(DefaultSocialAccountAdapter):
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         """Make the account, of the narrowest type; a name that is taken gets another ending."""
+        told = sociallogin.user
+        told.first_name, told.last_name = told.first_name[:150], told.last_name[:150]  # as long as the columns are
         with transaction.atomic():
             user: User = super().save_user(request, sociallogin, form)
             welcome(user, OPENID)
