@@ -34,8 +34,8 @@ class Assent:
             self.queue_result.put(True)
 
 
-def main(folder: Path, web: bool) -> None:
-    """Run hub and program until the input ends."""
+def main(folder: Path, web: bool, alone: bool) -> None:
+    """Run the hub, and unless it is to be alone the program, until the input ends."""
     from astropy.samp import SAMPHubServer, SAMPIntegratedClient
 
     assent = Assent()
@@ -44,6 +44,11 @@ def main(folder: Path, web: bool) -> None:
     hub.start()
     if web:
         threading.Thread(target=assent.serve, daemon=True).start()
+    if alone:
+        print("ready", flush=True)
+        sys.stdin.read()
+        hub.stop()
+        return
     os.environ["SAMP_HUB"] = f"std-lockurl:{lock.as_uri()}"
     program = SAMPIntegratedClient(name="SAOImage DS9", addr="127.0.0.1")
     program.connect()
@@ -68,12 +73,13 @@ def main(folder: Path, web: bool) -> None:
 
 
 @contextmanager
-def running(folder: Path, *, web: bool) -> Iterator[str]:
-    """Run hub and program in a process; give what SAMP_HUB has to say to find the hub.
+def running(folder: Path, *, web: bool = False, alone: bool = False) -> Iterator[str]:
+    """Run hub and program in a process, or the hub `alone`; give what SAMP_HUB has to say to find the hub.
 
     They are astropy's, deprecated in favour of pyvo's, which the portal does not need.
     """
-    command = [sys.executable, "-W", "ignore", "-m", "tests.samp_programs", str(folder), *(["--web"] if web else [])]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.samp_programs", str(folder)]
+    command += [*(["--web"] if web else []), *(["--alone"] if alone else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -93,4 +99,4 @@ def loaded(folder: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), web="--web" in sys.argv)
+    main(Path(sys.argv[1]), web="--web" in sys.argv, alone="--alone" in sys.argv)
