@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from archive.context import Context, readable, visible
 from archive.headers import is_private
-from archive.models import Change, Measurement, Privilege, Product, Project
+from archive.models import Change, Lineage, Measurement, Privilege, Product, Project
 from awportal.pictures.charts import Chart, histogram_chart, trend_chart
 from awportal.pictures.frame_file import Card, FrameError, open_frame
 from awportal.pictures.preview import CAUSES
@@ -85,8 +85,8 @@ def lists_on(frame: Product, context: Context) -> list[Product]:
     """Return the tables whose sources lie on the pixels of `frame`, the newest of each kind first."""
     tables = Q()
     for kind, role in LISTS_ON_FRAMES.items():
-        tables |= Q(kind=kind, lineage__source=frame, lineage__role=role)
-    return list(visible(context).filter(tables).distinct().order_by("-kind", "-pk")[:_MOST_LISTS])
+        tables |= Q(kind=kind, pk__in=Lineage.objects.filter(source=frame, role=role).values("product"))
+    return list(visible(context).filter(tables).order_by("-kind", "-pk")[:_MOST_LISTS])
 
 
 def headers_of(product: Product) -> list[tuple[str, tuple[Card, ...]]]:

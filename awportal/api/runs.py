@@ -19,8 +19,9 @@ from awportal.api.errors import Refusal
 from awportal.products_archive import archive_response
 from processing_units.contract import JobState, Plan, RunStatus, Submission
 from processing_units.frontend.cancel import cancel_own, cancel_run
+from processing_units.frontend.changes import OPEN_STATES
 from processing_units.frontend.logs import log_of
-from processing_units.frontend.models import Run
+from processing_units.frontend.models import Job, Run
 from processing_units.frontend.move import move_run
 from processing_units.frontend.permissions import find_run, visible_runs
 from processing_units.frontend.retry import retry_failed
@@ -128,7 +129,7 @@ def list_runs(
     if mine:
         found = found.filter(user=context.user)
     if open:
-        found = found.filter(jobs__state__in=[JobState.QUEUED, JobState.RUNNING]).distinct()
+        found = found.filter(pk__in=Job.objects.filter(state__in=OPEN_STATES).values("run"))
     count = found.count()
     listed = list(found[offset : offset + limit])
     counts = job_counts_of(listed)

@@ -154,7 +154,7 @@ def answer_request(project: Project, name: str, accept: bool, words: str, contex
     manager = _manager_of(project, context)
     with transaction.atomic():
         waiting = JoinRequest.objects.filter(project=project, user__username=name, declined__isnull=True)
-        request = waiting.select_for_update(of=("self",)).select_related("user").first()
+        request = next(iter(waiting.select_for_update(of=("self",)).select_related("user")), None)
         if request is None:
             raise TooLate(
                 f"{name[:150]} does not ask to join {project} any more", hint="somebody answered, or they did"
@@ -169,11 +169,27 @@ def answer_request(project: Project, name: str, accept: bool, words: str, contex
 
 
 def add_member(project: Project, name: str, role: str, context: Context) -> None:
-    """Let somebody in who did not ask; raises NotFound for a name that nobody has."""
+    """Let somebody in by name.
+
+    Managers read and accept the code of who is in their project, so they let in those who asked (also if it was
+    declined); administrators anybody.
+
+    Raises
+    ------
+    NotAllowed
+        This user lets nobody in, or nobody who did not ask.
+    NotFound
+        Nobody has that name.
+    """
     manager = _manager_of(project, context)
     user = _find_user(name)
     if is_member(user, project):
         raise UsageError(f"{user} is in {project} already", hint="change the role in the list of members")
+    if not (is_administrator(context) or JoinRequest.objects.filter(project=project, user=user).exists()):
+        raise NotAllowed(
+            f"{user} has not asked to join {project}",
+            hint="they ask on its page, or by `awrecipe projects join`; an administrator lets in who did not",
+        )
     with transaction.atomic():
         place_in_project(project, user, _checked_role(role), manager)
 

@@ -186,7 +186,7 @@ def remove_bundle(bundle: CodeBundle, context: Context) -> None:
     if context.user is None or bundle.owner_id != context.user.pk:
         raise NotAllowed("only its owner removes a bundle")
     with transaction.atomic():
-        CodeBundle.objects.select_for_update().filter(pk=bundle.pk).exists()
+        list(CodeBundle.objects.select_for_update().filter(pk=bundle.pk).values_list("pk"))
         if Run.objects.filter(user=bundle.owner_id, code_digest=bundle.digest).exists():
             raise TooLate("a run used this code: it is part of how its products were made", hint="it is kept with them")
         bundle.delete()

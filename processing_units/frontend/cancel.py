@@ -61,9 +61,8 @@ def cancel_on_unit(unit: ProcessingUnit, context: Context) -> Cancelled:
         The unit is not managed by this user.
     """
     require_management_of_unit(unit, context)
-    return _cancel_all(
-        Run.objects.filter(jobs__unit=unit, jobs__state__in=OPEN_STATES).exclude(recipe=CANARY).distinct(), context
-    )
+    is_open = Job.objects.filter(unit=unit, state__in=OPEN_STATES)
+    return _cancel_all(Run.objects.filter(pk__in=is_open.values("run")).exclude(recipe=CANARY), context)
 
 
 def cancel_batch(batch: Batch, context: Context) -> Cancelled:

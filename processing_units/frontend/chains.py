@@ -123,9 +123,9 @@ def continue_chains(run_ids: list[int] | None = None) -> int:
     """Submit the next step of each chain whose newest run has ended; return how many chains went on or ended."""
     waiting = Chain.objects.filter(ended__isnull=True)
     if run_ids is not None:
-        waiting = waiting.filter(runs__in=run_ids)
+        waiting = waiting.filter(pk__in=Run.objects.filter(pk__in=run_ids).values("chain"))
     count = 0
-    for chain in waiting.distinct():
+    for chain in waiting:
         newest = chain.runs.select_related("user", "project", "batch").order_by("-chain_step").first()
         if newest is not None and newest.ended is not None:
             _go_on(chain, newest)

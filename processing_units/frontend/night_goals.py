@@ -170,7 +170,7 @@ def _go_on(batch: Batch) -> None:
     runs = prepare(_wishes(gaps, goal), context) if gaps else []
     written = 0
     with transaction.atomic():
-        if Batch.objects.select_for_update().filter(pk=batch.pk, goal_ended__isnull=True).exists():
+        if list(Batch.objects.select_for_update().filter(pk=batch.pk, goal_ended__isnull=True).values_list("pk")):
             written = _write(batch, runs)
     if not written:
         end_goal(batch.pk, "")

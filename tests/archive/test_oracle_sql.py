@@ -3,9 +3,11 @@
 Only what a server would be asked is given: its version, and whether it knows collations. No Oracle server was tried.
 """
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.apps import apps
@@ -146,3 +148,22 @@ def test_an_empty_text_is_asked_for_as_null(oracle: DatabaseWrapper, monkeypatch
     assert sql.endswith('("ARCHIVE_PRODUCT"."FILTER_NAME" IN (%s) OR "ARCHIVE_PRODUCT"."FILTER_NAME" IS NULL)')
     assert parameters == ("V",)
     assert Selection.parse({"filter": ""}).filters == ()
+
+
+TREE = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("package", ["archive", "awportal", "processing_units"])
+def test_nothing_is_asked_that_oracle_refuses(package: str) -> None:
+    """Oracle locks no first row of many (LIMIT with FOR UPDATE), and knows no insert past what is there."""
+    found = []
+    for path in (TREE / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            locks = any(isinstance(part, ast.Attribute) and part.attr == "select_for_update" for part in ast.walk(node))
+            if locks and node.func.attr in {"first", "last", "exists", "earliest", "latest"}:
+                found.append(f"{path.name}:{node.lineno} {node.func.attr}")
+            if {"ignore_conflicts", "update_conflicts"} & {keyword.arg for keyword in node.keywords}:
+                found.append(f"{path.name}:{node.lineno} {node.func.attr}")
+    assert found == []

@@ -108,7 +108,11 @@ def test_the_last_manager_stays_until_there_is_another(
     project: Project, anna: User, ben: User, browser_of: Browser
 ) -> None:
     hers, page = browser_of(anna), f"/projects/{project.pk}/members/"
-    hers.post(page, {"do": "add", "user": "ben", "role": "member"})
+    add = {"do": "add", "user": "ben", "role": "member"}
+    assert hers.post(page, add).status_code == 403, "managers read their members' code: none becomes one unasked"
+    assert not is_member(ben, project)
+    people.ask_to_join(project, "", context_of(ben))
+    hers.post(page, add)
     assert hers.post(page, {"do": "remove", "user": "anna"}).status_code == 409
     assert hers.post(page, {"do": "role", "user": "anna", "role": "member"}).status_code == 409
     assert browser_of(ben).post(page, {"do": "role", "user": "ben", "role": "manager"}).status_code == 403
@@ -140,10 +144,10 @@ def test_who_may_make_a_project(anna: User, ben: User, root: User, browser_of: B
             people.make_project(name, "", context_of(root))
 
 
-def test_two_managers_cannot_both_leave(project: Project, anna: User, ben: User) -> None:
+def test_two_managers_cannot_both_leave(project: Project, anna: User, ben: User, root: User) -> None:
     for name in ("cleo", "ben"):
         user = ben if name == "ben" else User.objects.create_user(name)
-        people.add_member(project, user.username, people.MANAGER if name == "ben" else people.MEMBER, context_of(anna))
+        people.add_member(project, user.username, people.MANAGER if name == "ben" else people.MEMBER, context_of(root))
     people.remove_member(project, "anna", context_of(anna))
     with pytest.raises(TooLate, match="ben is the last manager"):
         people.remove_member(project, "ben", context_of(ben))
