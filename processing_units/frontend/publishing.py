@@ -5,7 +5,6 @@ Levels only go up, one step after the other, and each step is kept with who took
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from processing_units.frontend.bundles import is_accepted
 from processing_units.frontend.models import CodeBundle, Run
 from processing_units.frontend.refusals import NotAllowed, NotFound, TooLate
 from recipes.errors import UsageError
-
-log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 5000
 PRIVILEGE = "privilege"  # what the log calls a step; its values are the levels
@@ -194,8 +191,6 @@ def _write(rising: list[Product], steps: dict[int, list[Told]], privilege: int, 
         record_all(user, (step for own in steps.values() for step in own))
         for begin in range(0, len(rising), _BATCH):
             note(Product.objects.filter(pk__in=[product.pk for product in rising[begin : begin + _BATCH]]))
-    if rising:
-        log.info("%s published %s to level %d", user, _named(rising), privilege)
 
 
 def publications_of(product: Product) -> QuerySet[Change]:
