@@ -103,10 +103,6 @@ def _less(first: Product, path: Path, second: Product, other: Path) -> Subject:
     return replace(_subject(first, path), less=_subject(second, other))
 
 
-# Tables of which sources belong together, not of where they are.
-_WITHOUT_POSITIONS = {"AssociateList"}
-
-
 def content_of(product: Product) -> str:
     """Return what the product's file holds: raw, image, mask, values, table."""
     kind = KINDS.get(product.kind)
@@ -115,7 +111,7 @@ def content_of(product: Product) -> str:
 
 def has_picture(product: Product) -> bool:
     """Whether products of this kind can be drawn."""
-    return content_of(product) != "values" and product.kind not in _WITHOUT_POSITIONS
+    return content_of(product) != "values"
 
 
 def _subject(product: Product, path: Path) -> Subject:

@@ -53,6 +53,7 @@ def test_products_reach_a_program(portal: Page, live_server: Any, night: list[Pr
     assert (program / night[0].name).read_bytes() == the_store().path(night[0].sha256).read_bytes()
     portal.goto(f"{live_server.url}/archive/?chip=ccd2")
     portal.get_by_label("Choose all on this page").check()
+    portal.get_by_text("Download or send").click()
     portal.get_by_role("button", name="Send to DS9").focus()
     portal.keyboard.press("Enter")
     expect(portal.get_by_role("button", name="SAOImage DS9")).to_be_focused()
