@@ -106,7 +106,7 @@ bench-units: set-up-development ## units beside bare Celery on both databases (n
 simulate-slots: set-up-development ## a thousand simulated slots at one frontend on PostgreSQL; SLOTS=1000, MINUTES=3, WORKERS=1
 	@AWPORTAL_HOME=$(TEST_HOME) $(RUN) tests/bench/units/simulate_slots.py
 
-bench: set-up-development ## overhead of a job, start-up time, the archive at a million products, 300 source lists in three ways
+bench: set-up-development ## overhead of a job, start-up time, the archive at a million products, pages of a run of 10,000 jobs, 300 source lists in three ways
 	@for script in tests/bench/bench_*.py; do echo; echo "== $$script"; AWPORTAL_HOME=$(TEST_HOME) $(RUN) $$script || exit 1; done
 
 docs: set-up ## write the recipes' pages in docs/recipes anew

@@ -6,6 +6,7 @@ AWPORTAL_DATABASE_URL names; the archive's pages are in bench_archive.py.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -37,12 +38,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["AWPORTAL_HOME"] = home
         os.environ["DJANGO_SETTINGS_MODULE"] = "awportal.settings"
-        os.environ["AWPORTAL_LOG_LEVEL"] = "ERROR"  # the files of these products are not there
         os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright keeps an event loop in this thread
         (Path(home) / "static").mkdir()
         import django
 
         django.setup()
+        logging.getLogger("django.request").setLevel("ERROR")  # the files of these products are not there
         from django.conf import settings
         from django.core.management import call_command
         from django.test import Client
