@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from importlib.metadata import version
-from typing import Literal
+from typing import Annotated, Literal
 
 from django.http import HttpRequest
 from ninja import Router, Status
@@ -15,6 +15,7 @@ from awportal.api.authentication import context_of_request, user_of
 from awportal.api.errors import Refusal
 from awportal.models import ApiToken
 from awportal.tokens import make_token, revoke_token
+from processing_units.contract import Text
 from processing_units.frontend.permissions import user_type
 
 router = Router(tags=["account"])
@@ -61,7 +62,7 @@ class TokenRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    label: str = Field(min_length=1, max_length=100)
+    label: Annotated[Text, Field(min_length=1, max_length=100)]
     scope: Literal["read", "work", "all"] = "all"
 
 

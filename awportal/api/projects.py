@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from awportal.api.authentication import context_of_request
 from awportal.people import projects as people
 from awportal.people.project_page import ProjectLook, listed_rows, look_at_project
+from processing_units.contract import Text
 
 router = Router(tags=["projects"])
 
-Name = Annotated[str, Field(min_length=1, max_length=150)]
-Words = Annotated[str, Field(max_length=people.LONGEST_WORDS)]
+Name = Annotated[Text, Field(min_length=1, max_length=150)]
+Words = Annotated[Text, Field(max_length=people.LONGEST_WORDS)]
 
 
 class ProjectInformation(BaseModel):
@@ -75,10 +76,10 @@ class ProjectRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=people.LONGEST_NAME)]
-    description: Annotated[str, Field(max_length=2000)] = ""
+    name: Annotated[Text, Field(min_length=1, max_length=people.LONGEST_NAME)]
+    description: Annotated[Text, Field(max_length=2000)] = ""
     listed: bool = True
-    manager: Annotated[str, Field(max_length=150)] = ""
+    manager: Annotated[Text, Field(max_length=150)] = ""
 
 
 class JoinWords(BaseModel):

@@ -39,7 +39,7 @@ def visible_projects(context: Context) -> QuerySet[Project]:
 
 def find_project(name: str, context: Context) -> Project:
     """Return the project of that name, or raise NotFound."""
-    found = visible_projects(context).filter(name=name).first()
+    found = visible_projects(context).filter(name=name.replace("\0", "")).first()
     if found is None:
         raise NotFound(
             f"there is no project {name[:LONGEST_NAME]!r}",

@@ -6,9 +6,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from archive.models import Project
 from awportal.api import api
 from awportal.models import ApiToken
 from awportal.tokens import find_token, make_token, revoke_token
+from tests.awportal_api.conftest import TokenClient
 
 
 def operations() -> list[tuple[str, str]]:
@@ -123,3 +125,22 @@ def test_a_wrong_method_is_told_to_programs_as_json(path: str, anna: User) -> No
     assert answer.json()["error"] == "this address does not take PUT"
     assert answer.json()["hint"] == f"it takes {answer['Allow']}"
     assert "GET" in answer["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("tokens", {"label": "a\0b"}),
+        ("projects", {"name": "a\0b"}),
+        ("projects", {"name": "b", "description": "a\0b"}),
+        ("projects/M13/join", {"words": "a\0b"}),
+        ("projects/M13/members", {"user": "a\0b", "role": "member"}),
+        ("projects/M%00/join", {}),
+    ],
+)
+def test_what_no_database_holds_is_refused(anna: User, path: str, body: dict[str, str]) -> None:
+    anna.is_superuser = True
+    anna.save()
+    Project.objects.create(name="M13")
+    answer = TokenClient(anna).post(f"/api/v1/{path}", body, content_type="application/json")
+    assert answer.status_code == (404 if "%00" in path else 400)

@@ -93,3 +93,11 @@ def test_every_operation_of_the_interface_is_told(browser_of: Callable[..., Clie
             assert f"<code>{method.upper()} {path}</code>" in shown
             assert told.get("description"), f"{method} {path} says nothing of itself"
     assert "idempotency_key" in shown
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "..", "%00.png", "viewer.svg"])
+def test_what_is_no_picture_is_not_found(name: str, browser_of: Callable[..., Client]) -> None:
+    visitor = browser_of(None)
+    assert visitor.get(f"/help/images/{name}").status_code == 404
+    assert visitor.get("/help/images/viewer.png").status_code == 200
