@@ -148,9 +148,21 @@ def reprocess(product: Product, context: Context, fingerprint: str, key: str) ->
 
 def submit_next(chain: Chain, place: int, context: Context, key: str) -> Run:
     """Submit a later step on what the steps before it have made; what could not be made anew is left out."""
-    existing = Run.objects.filter(user=context.user, idempotency_key=key).first()
+    submitted = Run.objects.filter(user=context.user, idempotency_key=key)
+    existing = submitted.first()
     if existing is not None:
         return existing
+    try:
+        return _submit_step_after(chain, place, context, key)
+    except UsageError:
+        # Another process has submitted this step meanwhile, and left less to be made anew than the chain asked for.
+        existing = submitted.first()
+        if existing is None:
+            raise
+        return existing
+
+
+def _submit_step_after(chain: Chain, place: int, context: Context, key: str) -> Run:
     kept = chain.directions[DIRECTIONS][place]
     recipe = all_recipes().get(kept["recipe"])
     if recipe is None:

@@ -45,6 +45,7 @@ def steps(text: str) -> list[Step]:
 
 def agrees(said: str, printed: str, *, numbers: bool) -> bool:
     """Whether a text says what is printed; without `numbers`, and for as many chips and filters as there are."""
+    said, printed = _spaced(said), _spaced(printed)
     if not numbers:
         said, printed = _words(said), _words(printed)
     # Of what is told once for each chip there may be more or fewer lines in a smaller night.
@@ -52,18 +53,22 @@ def agrees(said: str, printed: str, *, numbers: bool) -> bool:
     pattern = "".join(
         r"(?:.*\n)*?" if line.strip() == "…" else f"(?:{_line(line)}){often}" for line in said.splitlines()
     )
-    return re.fullmatch(pattern, printed.rstrip("\n") + "\n") is not None
+    return re.fullmatch(pattern, printed) is not None
 
 
 def _line(said: str) -> str:
-    return ".*?".join(map(re.escape, said.rstrip().split("…"))) + r"[ ]*\n"
+    return ".*?".join(map(re.escape, said.split("…"))) + r"\n"
+
+
+def _spaced(text: str) -> str:
+    """Return a text with single spaces: how wide a column is depends on what else is in the archive."""
+    return "".join(" ".join(line.split()) + "\n" for line in text.strip().splitlines())
 
 
 def _words(text: str) -> str:
-    """Return a text with its numbers as #, one job for several, single spaces; lines that are alike then once."""
+    """Return a text with its numbers as #, one job for several, and lines that are alike then once."""
     told = re.sub(r"\b(job|product|run)s\b", r"\1", _NUMBER.sub("#", text))
-    lines = [" ".join(line.split()) for line in told.strip().splitlines()]
-    return "".join(f"{line}\n" for line, _ in groupby(lines))
+    return "".join(f"{line}\n" for line, _ in groupby(told.splitlines()))
 
 
 class Shell:

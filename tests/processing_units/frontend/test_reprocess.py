@@ -14,6 +14,7 @@ from processing_units.frontend.commit import commit
 from processing_units.frontend.models import Chain, Job, ProcessingUnit, Run
 from processing_units.frontend.refusals import PlanChanged
 from processing_units.frontend.reprocess import plan_reprocessing, reprocess
+from processing_units.frontend.run_rows import Prepared, submit_prepared
 from processing_units.frontend.status import run_status
 from processing_units.frontend.submit import submit
 from recipes.errors import UsageError
@@ -125,3 +126,22 @@ def test_a_bad_raw_frame_is_left_out(
     (step, *_) = plan_reprocessing(raw, context).steps
     assert step.recipe == "Bias"
     assert step.jobs[0].problem.startswith("Bias needs at least 3")
+
+
+def test_a_step_that_two_processes_submit_at_once_is_one_run(
+    user: User, context: Context, unit: ProcessingUnit, store: Store, bias: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after_another(prepared: Prepared, context: Context, key: str) -> Run:
+        """Submit after another process, which read what is to be made anew a moment before and asked for more."""
+        first = submit_prepared(prepared, context, key)
+        Run.objects.filter(pk=first.pk).update(submission={**first.submission, "comment": "of another process"})
+        return submit_prepared(prepared, context, key)
+
+    judge(bias, Validity.BAD)
+    run = reprocess(bias, context, plan_reprocessing(bias, context).fingerprint, "k")
+    monkeypatch.setattr("processing_units.frontend.reprocess.submit_prepared", after_another)
+    for _ in range(4):
+        work(unit, store)
+    assert [step.state for step in run_status(run).chain] == ["done", "done"]
+    ended = Chain.objects.get(pk=run.chain_id)
+    assert (ended.ended is not None, ended.reason) == (True, "")
