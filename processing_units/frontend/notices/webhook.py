@@ -23,6 +23,7 @@ from recipes.errors import UsageError
 
 # For each of: the connection, the request, the answer.
 TIMEOUT_SECONDS = 10.0
+_STAND_INS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16"))  # RFC 6052, RFC 3056
 
 
 def signing_key(choice: NoticeChoice) -> str:
@@ -62,7 +63,7 @@ def place_of(url: str) -> tuple[str, str, int]:
     listed = all(_is_listed(host, address) for address in addresses)
     if parts.scheme == "http" and not listed:
         raise UsageError("a webhook is sent by https", hint="or a manager lists its host: docs/managers.md, Notices")
-    if not listed and not all(ipaddress.ip_address(address).is_global for address in addresses):
+    if not listed and not all(map(_is_public, addresses)):
         raise UsageError(
             f"{host[:80]} is an address within this network, to which the portal sends nothing",
             hint="take a public one, or ask a manager to list it: docs/managers.md, Notices",
@@ -124,6 +125,12 @@ class _Connection(http.client.HTTPConnection):
 def _cut(connected: socket.socket) -> None:
     with suppress(OSError):
         socket.socket.shutdown(connected, socket.SHUT_RDWR)  # below TLS, from which another thread is reading
+
+
+def _is_public(address: str) -> bool:
+    """Whether an address is anybody's; one of IPv6 that stands for one of IPv4 (NAT64, 6to4) is not looked through."""
+    found = ipaddress.ip_address(address)
+    return found.is_global and not any(found in network for network in _STAND_INS)
 
 
 def _is_listed(host: str, address: str) -> bool:

@@ -270,7 +270,8 @@ def test_a_webhook_that_is_not_taken_is_tried_again_and_given_up_in_the_end(
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1:8000/", "https://127.0.0.1/", "https://10.0.0.7/", "https://[::1]/", "https://169.254.169.254/x",
-     "https://[::ffff:10.0.0.7]/", "https://localhost/", "ftp://example.org/", "https://user:word@example.org/", "https://",
+     "https://[::ffff:10.0.0.7]/", "https://[64:ff9b::a00:7]/", "https://[2002:a00:7::1]/",
+     "https://localhost/", "ftp://example.org/", "https://user:word@example.org/", "https://",
      "http://8.8.8.8/", "https://100.64.0.1/", "https://0.0.0.0/", "https://host:port/"],
 )  # fmt: skip
 def test_webhooks_do_not_reach_into_the_network(url: str) -> None:
