@@ -153,12 +153,16 @@ def _unpack(frame: FrameFile, hdu: Hdu, place: Path) -> None:
     stored = "<u2" if hdu.name == "MASK" else "<f4"
     try:
         pixels = np.lib.format.open_memmap(draft, "w+", stored, (height, width))
+        with draft.open("r+b") as file:  # a disk that is full says so here; a page of the map could not be written
+            os.posix_fallocate(file.fileno(), 0, draft.stat().st_size)
         begin = 0
         for strip in frame.strips(hdu, max(1, STRIP_BYTES // (4 * width))):
             pixels[begin : begin + len(strip)] = strip.astype(np.int64) if stored == "<u2" else strip
             begin += len(strip)
         pixels.flush()
         os.replace(draft, place)
+    except OSError as error:
+        raise FrameError(f"it could not be unpacked to be looked at: {error.strerror}") from error
     finally:
         draft.unlink(missing_ok=True)
 
