@@ -22,8 +22,8 @@ def test_a_seed_gives_its_schedule_and_each_point_its_turn() -> None:
     assert sorted(one_round) == sorted(all_points())
 
 
-# The users of the suite submit runs and no batches; a kill at each of these is in the tests of the frontend's batches.
-NOT_OF_THESE_USERS = {"batch.planned", "batch.written", "batch.committed"}
+# The users of the suite submit runs alone and want no notices; a kill at each of these is in the frontend's tests.
+NOT_OF_THESE_USERS = {"batch.planned", "batch.written", "batch.committed", "notice.claimed", "notice.sent"}
 
 
 def test_every_named_point_of_the_code_has_its_fault() -> None:
