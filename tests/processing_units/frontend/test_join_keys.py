@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from archive.audit import Subject, changes_of
 from processing_units.contract import (
     BackendDirections,
     BackendReport,
@@ -83,7 +84,7 @@ def test_workers_share_a_key_until_it_is_revoked(unit: ProcessingUnit, unit_clie
         join_keys.revoke(other, number, manager)
     join_keys.revoke(unit, number, manager)
     assert unit_client("up", up("one"), key).status_code == 401
-    told = [(change.who, change.setting, change.value_before, change.value_after) for change in unit.changes.all()]
+    told = changes_of(Subject.UNIT, unit.pk).values_list("who", "what", "value_before", "value_after")
     assert sorted(told) == [
         ("manager", "join key", "", f"{number}: the lab"), ("manager", "join key", f"{number}: the lab", "")
     ]  # fmt: skip

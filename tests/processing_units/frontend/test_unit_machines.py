@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from archive.audit import Subject, changes_of
 from archive.context import Context, context_of
 from processing_units.backend.kinds.lan import LanSettings
 from processing_units.contract import BackendReport, PlaceReport, PlaceState
@@ -49,7 +50,7 @@ def test_a_machine_from_its_registration_to_its_end(lan: ProcessingUnit, manager
     assert (change.setting, change.before, change.after) == ("machine dome", "slots=4 gpus=0,2", "slots=2")
     remove_machine(lan, "dome", manager)
     assert machines_of(lan, manager) == {}
-    told = list(lan.changes.order_by("pk").values_list("who", "setting", "value_after"))
+    told = list(changes_of(Subject.UNIT, lan.pk).values_list("who", "what", "value_after"))
     assert [entry[:2] for entry in told] == [("mona", "machine dome")] * 3
     assert "host=10.0.0.7 user=obs" in told[0][2]
     assert told[2][2] == ""
@@ -90,7 +91,7 @@ def test_what_cannot_be_is_told_and_changes_nothing(
     assert refused.value.message.startswith(what)
     lan.refresh_from_db()
     assert lan.kind_settings == {}
-    assert not lan.changes.exists()
+    assert not changes_of(Subject.UNIT, lan.pk).exists()
 
 
 def test_who_may_and_where(unit: ProcessingUnit, manager: Context) -> None:
