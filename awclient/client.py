@@ -342,15 +342,19 @@ class Portal:
         """Make a project."""
         return self._json("POST", "/projects", json=wanted)
 
-    def change_project(self, name: str, what: str, wanted: Json) -> None:
-        """Ask to ``join`` a project, ``answer`` who asks, or set the role of one of its ``members``."""
+    def change_project(self, name: str, what: str, wanted: Json) -> Json | None:
+        """Ask to ``join`` a project, ``answer`` who asks, or set the role of one of its ``members``.
+
+        Return the project as it is now, or None where one knows of it no more.
+        """
         response = self.call("POST", f"/projects/{_segment(name)}/{what}", json=wanted)
         if not response.is_success:
             raise self._error(response)
+        return dict(response.json()) if response.content else None
 
-    def withdraw(self, name: str) -> None:
-        """Take one's request to join a project back."""
-        self._json("DELETE", f"/projects/{_segment(name)}/join")
+    def withdraw(self, name: str) -> Json:
+        """Take one's request to join a project back; return the project."""
+        return self._json("DELETE", f"/projects/{_segment(name)}/join")
 
     def cancel_all(self, unit: str = "") -> Json:
         """Cancel all one's own runs, or all that is on a unit; return how many runs and jobs."""

@@ -67,19 +67,19 @@ def show(context: typer.Context, name: Name, json: JsonOption = False) -> None:
 
 
 @projects.command()
-def join(context: typer.Context, name: Name, words: Words = "") -> None:
+def join(context: typer.Context, name: Name, words: Words = "", json: JsonOption = False) -> None:
     """Ask the managers of a project to let you in."""
     with session_of(context).open() as portal:
-        portal.change_project(name, "join", {"words": words})
-    say(f"you asked to join {name}; its managers see it on their pages")
+        now = portal.change_project(name, "join", {"words": words})
+    _tell(json, now, f"you asked to join {name}; its managers see it on their pages")
 
 
 @projects.command()
-def withdraw(context: typer.Context, name: Name) -> None:
+def withdraw(context: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Take your request to join back."""
     with session_of(context).open() as portal:
-        portal.withdraw(name)
-    say(f"you no longer ask to join {name}")
+        now = portal.withdraw(name)
+    _tell(json, now, f"you no longer ask to join {name}")
 
 
 @projects.command()
@@ -89,13 +89,14 @@ def answer(
     user: User,
     yes_or_no: Annotated[str, typer.Argument(help="yes lets them in, no does not.")],
     words: Words = "",
+    json: JsonOption = False,
 ) -> None:
     """Let somebody in who asked, or not (managers)."""
     if yes_or_no not in {"yes", "no"}:
         raise UsageProblem(f"{yes_or_no!r} is no answer", hint="write yes or no")
     with session_of(context).open() as portal:
-        portal.change_project(name, "answer", {"user": user, "accept": yes_or_no == "yes", "words": words})
-    say(f"{user} is in {name} now" if yes_or_no == "yes" else f"{user} was not let in, and sees why")
+        now = portal.change_project(name, "answer", {"user": user, "accept": yes_or_no == "yes", "words": words})
+    _tell(json, now, f"{user} is in {name} now" if yes_or_no == "yes" else f"{user} was not let in, and sees why")
 
 
 @projects.command()
@@ -104,21 +105,22 @@ def role(
     name: Name,
     user: User,
     wanted: Annotated[str, typer.Argument(metavar="ROLE", help="member, manager, or none to take them out.")],
+    json: JsonOption = False,
 ) -> None:
     """Let somebody in as member or manager, change their role, or take them out (managers)."""
     if wanted not in {"member", "manager", "none"}:
         raise UsageProblem(f"{wanted!r} is no role", hint="write member, manager or none")
     with session_of(context).open() as portal:
-        portal.change_project(name, "members", {"user": user, "role": wanted})
-    say(f"{user} is no longer in {name}" if wanted == "none" else f"{user} is {wanted} of {name}")
+        now = portal.change_project(name, "members", {"user": user, "role": wanted})
+    _tell(json, now, f"{user} is no longer in {name}" if wanted == "none" else f"{user} is {wanted} of {name}")
 
 
 @projects.command()
-def leave(context: typer.Context, name: Name) -> None:
+def leave(context: typer.Context, name: Name, json: JsonOption = False) -> None:
     """Leave a project; what you made stays in it."""
     with session_of(context).open() as portal:
-        portal.change_project(name, "members", {"user": portal.whoami()["user"], "role": "none"})
-    say(f"you left {name}")
+        now = portal.change_project(name, "members", {"user": portal.whoami()["user"], "role": "none"})
+    _tell(json, now, f"you left {name}")
 
 
 @projects.command()
@@ -128,12 +130,21 @@ def new(
     description: Annotated[str, typer.Option(help="What it is about.")] = "",
     manager: Annotated[str, typer.Option(help="Its first manager; you, if not said.")] = "",
     unlisted: Annotated[bool, typer.Option("--unlisted", help="Only its members know of it.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Make a project (administrators, and whom the portal's settings let)."""
     wanted = {"name": name, "description": description, "listed": not unlisted, "manager": manager}
     with session_of(context).open() as portal:
-        portal.make_project(wanted)
-    say(f"project {name} was made")
+        now = portal.make_project(wanted)
+    _tell(json, now, f"project {name} was made")
+
+
+def _tell(json: bool, now: Json | None, words: str) -> None:
+    """Say what was done: in words, or by the project as it is now, null where one knows of it no more."""
+    if json:
+        out_json(now)
+    else:
+        say(words)
 
 
 def _asked(found: Json) -> str:

